@@ -1,0 +1,160 @@
+//! The hand-written parts of the reference page: how it begins, and an example for each table. A test compiles them
+//! all.
+
+/// How the page begins.
+pub(super) const INTRODUCTION: &str = "\
+<!-- Generated from config/src/schema.rs: `RINGWAY_UPDATE=1 cargo test -p ringway-config` writes it anew. -->
+# The configuration file
+
+Ringway reads one TOML file. `ringway run` without `--config` looks for `./ringway.toml`, then
+`/etc/ringway/ringway.toml`. `ringway check FILE` reports every problem of a file at once, with line and column; SIGHUP
+applies a changed file as a whole or not at all. This is the smallest useful one:
+
+```toml
+[[listeners]]
+address = \"0.0.0.0:8080\"
+
+[[rules]]
+name = \"api\"
+path = \"/api/*\"
+target = \"http://127.0.0.1:3000\"
+```
+
+* A *duration* is a string of numbers with units, largest first: `\"250ms\"`, `\"30s\"`, `\"1h30m\"`. Units are `d`, `h`, `m`,
+  `s`, `ms`, `us` and `ns`.
+* A *size* is a string of one number with its unit: `\"512B\"`, `\"32KiB\"`, `\"1MiB\"`, `\"1GiB\"` (1,024 of the smaller
+  each), or `\"32kB\"`, `\"1MB\"` (1,000 each).
+* Unknown keys are errors: nothing that stands in the file is ignored.
+* An editor that knows JSON schemas completes and checks the file with `docs/ringway.schema.json`, which
+  `ringway config-schema` prints.
+
+";
+
+/// The example for a table.
+pub(super) fn of(table: &str) -> Option<&'static str> {
+    EXAMPLES.iter().find(|(name, _)| *name == table).map(|(_, example)| *example)
+}
+
+const EXAMPLES: &[(&str, &str)] = &[
+    (
+        "server",
+        r#"[server]
+workers = 4
+trusted_proxies = ["10.0.0.0/8", "unix"]
+request_id = "x-request-id"
+"#,
+    ),
+    (
+        "forwarded",
+        r#"[forwarded]
+x_forwarded = false
+forwarded = true
+"#,
+    ),
+    (
+        "listeners",
+        r#"[[listeners]]
+name = "public"
+address = ":8080"
+
+[[listeners]]
+name = "internal"
+address = "unix:/run/ringway.sock"
+"#,
+    ),
+    (
+        "limits",
+        r#"[limits]
+request_head = "64KiB"
+max_request_body = "10MiB"
+"#,
+    ),
+    (
+        "timeouts",
+        r#"[timeouts]
+idle = "20s"
+response = "2m"
+"#,
+    ),
+    (
+        "access_log",
+        r#"[access_log]
+path = "/var/log/ringway/access.log"
+sample = 0.1
+"#,
+    ),
+    (
+        "upstreams",
+        r#"[[upstreams]]
+name = "app"
+backends = [
+    { url = "http://10.0.0.11:3000" },
+    { url = "http://app2.internal:3000" },
+    { url = "unix:/run/app.sock" },
+]
+keepalive = 128
+"#,
+    ),
+    (
+        "sites",
+        r#"[[sites]]
+name = "tenants"
+hosts = ["example.com", "*.example.com"]
+
+[[sites.rules]]
+name = "static files"
+path = "/assets/*"
+methods = ["GET", "HEAD"]
+ws = false
+target = "http://127.0.0.1:3001"
+
+[[sites.rules]]
+name = "everything else"
+path = "/*"
+upstream = "app"
+
+[[sites]]
+name = "admin"
+hosts = ["example.com"]
+path_prefix = "/admin"
+listeners = ["internal"]
+rules = [{ name = "all", path = "/*", target = "http://127.0.0.1:3002/console" }]
+"#,
+    ),
+    (
+        "rules",
+        r#"[[rules]]
+name = "health"
+description = "asked by the load balancer in front"
+path = "/healthz"
+methods = ["GET"]
+target = "http://127.0.0.1:3000"
+
+[[rules]]
+name = "scripts"
+path = "*.js"
+target = "http://127.0.0.1:3001/static"
+"#,
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use crate::shape::SCHEMA;
+    use crate::{Compiler, Source};
+
+    #[test]
+    fn the_examples_are_one_sound_file() {
+        let text: String = super::EXAMPLES.iter().map(|(_, example)| *example).collect();
+        let source = Source { name: "examples.toml", text: &text };
+        let compiled = Compiler::new().compile(&source).map_err(|problems| problems.render(&source, false));
+        assert_eq!(compiled.map(|compiled| compiled.warnings.render(&source, false)), Ok(String::new()));
+    }
+
+    #[test]
+    fn every_table_has_an_example() {
+        for (name, _) in super::super::properties(&SCHEMA) {
+            assert!(super::of(name).is_some(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! From a request to its site and rule. Lookup by host is one hash of the exact name, one for each shorter suffix
+//! that a wildcard could have, and at last the sites of `*`; a rule list costs one table step for each byte of the
+//! path. Nothing is allocated, no lock is taken, and the bytes of a request only ever read.
+
+use std::collections::HashMap;
+use std::net::Ipv6Addr;
+use std::sync::Arc;
+
+use crate::snapshot::{NoRoute, Route, RouteRequest, RuleId, SiteId};
+use crate::table::Table;
+
+type ByHost = HashMap<Box<[u8]>, Vec<Candidate>, foldhash::fast::FixedState>;
+
+/// All sites and rule lists of a snapshot, ready to be asked.
+#[derive(Debug, Default)]
+pub(crate) struct Router {
+    hosts: Hosts,
+    /// The site-less rules.
+    global: RuleList,
+    /// Each site's own rules; indexed by [`SiteId`].
+    own: Vec<RuleList>,
+}
+
+impl Router {
+    pub(crate) fn new(hosts: Hosts, own: Vec<RuleList>, global: RuleList) -> Self {
+        Self { hosts, global, own }
+    }
+
+    /// The site's own rules, then the site-less ones, which take part for every site as long as no site can have an
+    /// upstream of its own.
+    pub(crate) fn route(&self, request: &RouteRequest<'_>) -> Result<Route, NoRoute> {
+        let found = self.hosts.find(request);
+        let own = found.as_ref().and_then(|found| self.own.get(found.site.index()));
+        let rule = own.and_then(|list| list.winner(request)).or_else(|| self.global.winner(request));
+        let rule = rule.ok_or(match found {
+            None if self.global.is_empty() => NoRoute::NoSite,
+            _ => NoRoute::NoRule,
+        })?;
+        let tenant = found.as_ref().filter(|found| found.tenant_bytes > 0).map(|found| 0..found.tenant_bytes);
+        Ok(Route { site: found.map(|found| found.site), rule, tenant })
+    }
+}
+
+/// The enabled rules of one list, in order.
+#[derive(Debug, Default)]
+pub(crate) struct RuleList {
+    /// `None` when no rule is enabled.
+    table: Option<Arc<Table>>,
+    /// By the table's pattern number.
+    entries: Box<[Entry]>,
+}
+
+/// A rule as far as matching looks at it, beyond its path.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) rule: RuleId,
+    /// The methods it takes; `None` for all.
+    pub(crate) methods: Option<Box<[Box<[u8]>]>>,
+    pub(crate) ws: bool,
+}
+
+impl RuleList {
+    /// `entries` stand in the order of the patterns that `table` was made of.
+    pub(crate) fn new(table: Option<Arc<Table>>, entries: Vec<Entry>) -> Self {
+        Self { table, entries: entries.into() }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The first rule that takes the request.
+    fn winner(&self, request: &RouteRequest<'_>) -> Option<RuleId> {
+        let entry = |pattern: u32| self.entries.get(pattern as usize);
+        let accepts = |pattern| entry(pattern).is_some_and(|entry| entry.accepts(request));
+        entry(self.table.as_ref()?.winner(request.path, accepts)?).map(|entry| entry.rule)
+    }
+}
+
+impl Entry {
+    fn accepts(&self, request: &RouteRequest<'_>) -> bool {
+        let method = |methods: &[Box<[u8]>]| methods.iter().any(|method| **method == *request.method);
+        (self.ws || !request.websocket) && self.methods.as_deref().is_none_or(method)
+    }
+}
+
+/// The sites by their hosts.
+#[derive(Debug, Default)]
+pub(crate) struct Hosts {
+    exact: ByHost,
+    /// By what follows the star and its dot: `example.com` for `*.example.com`.
+    wildcard: ByHost,
+    /// The bytes of the longest key of [`Hosts::wildcard`]: no longer suffix needs a look.
+    wildcard_bytes_max: usize,
+    /// The sites of `*`.
+    any: Vec<Candidate>,
+}
+
+/// One site under one of its hosts. Those of a host stand by falling length of their prefix.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate {
+    pub(crate) site: SiteId,
+    /// Without a trailing `/`; empty takes every path.
+    pub(crate) path_prefix: Box<[u8]>,
+    /// The identities of its listeners; `None` for all.
+    pub(crate) listeners: Option<Box<[Box<str>]>>,
+}
+
+/// The site that a request meets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Found {
+    site: SiteId,
+    /// How much of the host a wildcard's star took; 0 without one.
+    tenant_bytes: usize,
+}
+
+impl Hosts {
+    /// Adds a site under one host, which is in its canonical form: a name, an IP literal, `*.name` or `*`.
+    pub(crate) fn add(&mut self, host: &str, candidate: Candidate) {
+        let candidates = if host == "*" {
+            &mut self.any
+        } else if let Some(name) = host.strip_prefix("*.") {
+            self.wildcard_bytes_max = self.wildcard_bytes_max.max(name.len());
+            self.wildcard.entry(name.as_bytes().into()).or_default()
+        } else {
+            self.exact.entry(host.as_bytes().into()).or_default()
+        };
+        let longer = |other: &Candidate| other.path_prefix.len() >= candidate.path_prefix.len();
+        let at = candidates.iter().position(|other| !longer(other)).unwrap_or(candidates.len());
+        candidates.insert(at, candidate);
+    }
+
+    /// The best host that has a site for the request's listener and path.
+    fn find(&self, request: &RouteRequest<'_>) -> Option<Found> {
+        let mut buffer = [0; 256];
+        let named = request.host.and_then(|host| canonical(host, &mut buffer));
+        let named = named
+            .and_then(|host| self.find_exact(host, request).or_else(|| self.find_wildcard(host, request)));
+        named.or_else(|| Some(Found { site: pick(&self.any, request)?, tenant_bytes: 0 }))
+    }
+
+    fn find_exact(&self, host: &[u8], request: &RouteRequest<'_>) -> Option<Found> {
+        let site = pick(self.exact.get(host)?, request)?;
+        Some(Found { site, tenant_bytes: 0 })
+    }
+
+    /// Takes labels off the front until a wildcard fits: the longest name comes first.
+    fn find_wildcard(&self, host: &[u8], request: &RouteRequest<'_>) -> Option<Found> {
+        if self.wildcard.is_empty() || host.starts_with(b"[") {
+            return None;
+        }
+        let dots = host.iter().enumerate().filter(|(at, byte)| **byte == b'.' && *at > 0).map(|(at, _)| at);
+        let suffixes = dots.map(|dot| (dot, host.get(dot + 1..).unwrap_or_default()));
+        let mut short = suffixes.skip_while(|(_, name)| name.len() > self.wildcard_bytes_max);
+        short.find_map(|(dot, name)| {
+            let site = pick(self.wildcard.get(name)?, request)?;
+            Some(Found { site, tenant_bytes: dot })
+        })
+    }
+}
+
+/// The first candidate that is on the listener and whose prefix the path has.
+fn pick(candidates: &[Candidate], request: &RouteRequest<'_>) -> Option<SiteId> {
+    let fits = |candidate: &&Candidate| candidate.is_on(request.listener) && candidate.takes(request.path);
+    candidates.iter().find(fits).map(|candidate| candidate.site)
+}
+
+impl Candidate {
+    fn is_on(&self, listener: &str) -> bool {
+        self.listeners.as_deref().is_none_or(|listeners| listeners.iter().any(|own| **own == *listener))
+    }
+
+    fn takes(&self, path: &[u8]) -> bool {
+        path.strip_prefix(&*self.path_prefix)
+            .is_some_and(|rest| self.path_prefix.is_empty() || matches!(rest.first(), None | Some(b'/')))
+    }
+}
+
+/// A request's host in the form that the maps have: lower-cased, without one trailing dot, an IPv6 literal in its
+/// shortest spelling. `None` for a host that cannot be one.
+fn canonical<'a>(host: &[u8], buffer: &'a mut [u8; 256]) -> Option<&'a [u8]> {
+    match ipv6_literal(host) {
+        Some(address) => write_literal(address, buffer),
+        None => ringway_wire::canonical_host(host, buffer),
+    }
+}
+
+/// The address of an IPv6 literal in brackets.
+fn ipv6_literal(host: &[u8]) -> Option<Ipv6Addr> {
+    let inner = host.strip_prefix(b"[")?.strip_suffix(b"]")?;
+    std::str::from_utf8(inner).ok()?.parse().ok()
+}
+
+fn write_literal(address: Ipv6Addr, buffer: &mut [u8; 256]) -> Option<&[u8]> {
+    use std::io::Write;
+    let mut rest = &mut buffer[..];
+    write!(rest, "[{address}]").ok()?;
+    let written = 256 - rest.len();
+    buffer.get(..written)
+}

@@ -1,0 +1,387 @@
+//! The first look at a file: does it have the shape of the schema? Walks the parsed TOML beside the JSON schema and
+//! reports every unknown key, wrong type, value out of its range and missing key at once, where serde would stop at
+//! the first. What is wrong is then cut out, so that the rest can still be read and checked.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::LazyLock;
+
+use schemars::generate::SchemaSettings;
+use serde_json::Value;
+use toml::Spanned;
+use toml::de::{DeArray, DeTable, DeValue};
+
+use crate::problem::{Finding, Pointer, nearest};
+use crate::schema::{Config, LATER};
+use crate::value::{Size, Span};
+
+/// The JSON schema of the file, from which the published one, the reference page and these checks are made.
+pub(crate) static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
+    SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Config>().to_value()
+});
+
+/// Follows a `$ref` into the schema's definitions.
+pub(crate) fn resolved(schema: &'static Value) -> &'static Value {
+    let target = schema.get("$ref").and_then(Value::as_str);
+    target.and_then(|target| SCHEMA.pointer(target.trim_start_matches('#'))).unwrap_or(schema)
+}
+
+/// What a file's shape has wrong.
+#[derive(Debug, Default)]
+pub(crate) struct Shape {
+    /// Every problem.
+    pub(crate) findings: Vec<Finding>,
+    /// What cannot be read, and is cut out before the rest is; and what should stand there.
+    spoilt: HashMap<Pointer, Kind>,
+    /// Places of which later checks say nothing: they would only repeat what stands in `findings`.
+    silenced: HashSet<Pointer>,
+}
+
+impl Shape {
+    /// Looks at a whole file.
+    pub(crate) fn of(file: &DeTable<'_>) -> Self {
+        let mut shape = Self::default();
+        shape.table(file, &SCHEMA, &Pointer::default());
+        shape
+    }
+
+    /// Takes what cannot be read out of `file`.
+    pub(crate) fn prune(&self, file: &mut DeTable<'_>) {
+        for (pointer, kind) in &self.spoilt {
+            cut(file, pointer, *kind);
+        }
+    }
+
+    /// Whether a later finding about `place` says something that is not said yet.
+    pub(crate) fn leaves_open(&self, place: &Pointer) -> bool {
+        !self.silenced.contains(place) && !place.ancestors().any(|above| self.spoilt.contains_key(&above))
+    }
+
+    fn table(&mut self, table: &DeTable<'_>, schema: &'static Value, at: &Pointer) {
+        let properties = schema.get("properties").and_then(Value::as_object);
+        let mut meant: HashSet<&str> = HashSet::new();
+        for (key, value) in table {
+            let key = key.get_ref().as_ref();
+            match properties.and_then(|known| known.get(key)) {
+                Some(field) => self.value(value, field, &at.key(key)),
+                None => meant.extend(self.unknown(key, table, schema, at)),
+            }
+        }
+        for key in missing(table, schema) {
+            if !meant.contains(key) && self.leaves_open(&at.key(key)) {
+                self.found(Finding::error(at.key(key), format!("`{key}` is missing")));
+            }
+        }
+    }
+
+    /// Reports an unknown key. Returns the known one that was meant.
+    fn unknown(
+        &mut self,
+        key: &str,
+        table: &DeTable<'_>,
+        schema: &'static Value,
+        at: &Pointer,
+    ) -> Option<&'static str> {
+        let place = at.key(key);
+        self.spoilt.insert(place.clone(), Kind::Table);
+        if is_later(key, at) {
+            let message = format!("`{key}` is not supported by this version yet");
+            self.findings.push(Finding::error(place, message).on_key());
+            // It may stand for any of the keys that seem to be missing here.
+            missing(table, schema).for_each(|key| self.silence(&at.key(key)));
+            self.silence(at);
+            return None;
+        }
+        let known = schema.get("properties").and_then(Value::as_object).into_iter().flatten();
+        let known = known.map(|(name, _)| name.as_str());
+        let meant = nearest(key, known);
+        if let Some(meant) = meant {
+            self.silence(&at.key(meant));
+        }
+        let finding = Finding::error(place, format!("unknown key `{key}`")).on_key();
+        self.findings.push(finding.did_you_mean(key, meant));
+        meant
+    }
+
+    fn value(&mut self, value: &Spanned<DeValue<'_>>, schema: &'static Value, at: &Pointer) {
+        let schema = Field::of(schema);
+        match (value.get_ref(), schema.kind()) {
+            (DeValue::Table(table), Kind::Table) => self.table(table, schema.inner, at),
+            (DeValue::Array(array), Kind::Array) => self.array(array, schema, at),
+            (value, _) => {
+                if let Err((message, help)) = schema.check(value) {
+                    self.spoilt.insert(at.clone(), schema.kind());
+                    self.found(Finding { help, ..Finding::error(at.clone(), message) });
+                }
+            }
+        }
+    }
+
+    fn array(&mut self, array: &DeArray<'_>, schema: Field, at: &Pointer) {
+        let Some(items) = schema.get("items") else {
+            return;
+        };
+        for (index, item) in array.iter().enumerate() {
+            self.value(item, items, &at.index(index));
+        }
+    }
+
+    fn found(&mut self, finding: Finding) {
+        self.silence(&finding.at);
+        self.findings.push(finding);
+    }
+
+    /// A place and all that it is in.
+    fn silence(&mut self, place: &Pointer) {
+        self.silenced.insert(place.clone());
+        self.silenced.extend(place.ancestors());
+    }
+}
+
+/// The keys that a table has not and must have.
+fn missing<'t>(
+    table: &'t DeTable<'_>,
+    schema: &'static Value,
+) -> impl Iterator<Item = &'static str> + use<'t> {
+    let required = schema.get("required").and_then(Value::as_array).into_iter().flatten();
+    required.filter_map(Value::as_str).filter(|key| !table.contains_key(*key))
+}
+
+fn is_later(key: &str, table: &Pointer) -> bool {
+    let table = table.without_indexes();
+    LATER.iter().any(|(of, keys)| *of == table && keys.contains(&key))
+}
+
+/// Removes a key, or puts an empty text or table in the place of an array's element, so that the indexes of the others
+/// stay what they are.
+fn cut(file: &mut DeTable<'_>, pointer: &Pointer, kind: Kind) {
+    let steps: Vec<String> = pointer.steps().collect();
+    let Some((last, way)) = steps.split_last() else {
+        return;
+    };
+    let Some((first, way)) = way.split_first() else {
+        file.remove(last.as_str());
+        return;
+    };
+    let mut value = file.get_mut(first.as_str()).map(Spanned::get_mut);
+    for step in way {
+        value = value.and_then(|value| below(value, step));
+    }
+    match value {
+        Some(DeValue::Table(table)) => {
+            table.remove(last.as_str());
+        }
+        Some(array) => {
+            if let Some(element) = below(array, last) {
+                *element = if kind == Kind::Table {
+                    DeValue::Table(DeTable::new())
+                } else {
+                    DeValue::String("".into())
+                };
+            }
+        }
+        None => {}
+    }
+}
+
+fn below<'t, 'i>(value: &'t mut DeValue<'i>, step: &str) -> Option<&'t mut DeValue<'i>> {
+    match value {
+        DeValue::Table(table) => table.get_mut(step).map(Spanned::get_mut),
+        DeValue::Array(array) => array.get_mut(step.parse::<usize>().ok()?).map(Spanned::get_mut),
+        _ => None,
+    }
+}
+
+/// One field of the schema: what stands at the field itself, and what its `$ref` leads to.
+#[derive(Clone, Copy)]
+pub(crate) struct Field {
+    pub(crate) outer: &'static Value,
+    pub(crate) inner: &'static Value,
+}
+
+/// What kind of value a field takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Table,
+    Array,
+    Text,
+    Duration,
+    Size,
+    /// One of a few words.
+    Word,
+    Integer,
+    Number,
+    Boolean,
+    /// "auto" or an integer.
+    AutoOrInteger,
+    /// A text or false.
+    TextOrFalse,
+}
+
+type Wrong = (String, Option<String>);
+
+impl Field {
+    pub(crate) fn of(schema: &'static Value) -> Self {
+        Self { outer: schema, inner: resolved(schema) }
+    }
+
+    /// A keyword, wherever it stands.
+    pub(crate) fn get(self, keyword: &str) -> Option<&'static Value> {
+        self.outer.get(keyword).or_else(|| self.inner.get(keyword))
+    }
+
+    pub(crate) fn kind(self) -> Kind {
+        if let Some(choices) = self.get("oneOf").and_then(Value::as_array) {
+            let auto = choices.iter().any(|choice| choice.get("const").is_some_and(Value::is_string));
+            return if auto { Kind::AutoOrInteger } else { Kind::TextOrFalse };
+        }
+        match (self.get("x-kind").and_then(Value::as_str), self.type_name()) {
+            (Some("duration"), _) => Kind::Duration,
+            (Some("size"), _) => Kind::Size,
+            (_, "string") if self.get("enum").is_some() => Kind::Word,
+            (_, "string") => Kind::Text,
+            (_, "integer") => Kind::Integer,
+            (_, "number") => Kind::Number,
+            (_, "boolean") => Kind::Boolean,
+            (_, "array") => Kind::Array,
+            _ => Kind::Table,
+        }
+    }
+
+    /// The type; for an optional field the one beside null.
+    fn type_name(self) -> &'static str {
+        match self.get("type") {
+            Some(Value::Array(types)) => {
+                types.iter().filter_map(Value::as_str).find(|name| *name != "null").unwrap_or("")
+            }
+            other => other.and_then(Value::as_str).unwrap_or(""),
+        }
+    }
+
+    /// Checks a value that is no table or array, or not where one is expected.
+    fn check(self, value: &DeValue<'_>) -> Result<(), Wrong> {
+        match (self.kind(), value) {
+            (Kind::Text | Kind::TextOrFalse, DeValue::String(_))
+            | (Kind::Boolean, DeValue::Boolean(_))
+            | (Kind::TextOrFalse, DeValue::Boolean(false)) => Ok(()),
+            (Kind::Word, DeValue::String(word)) => self.check_word(word),
+            (Kind::AutoOrInteger, DeValue::String(word)) if word == "auto" => Ok(()),
+            (Kind::Integer | Kind::AutoOrInteger | Kind::Number, DeValue::Integer(number)) => {
+                let number = i64::from_str_radix(number.as_str(), number.radix());
+                self.check_range(number.ok().map(|number| number as f64))
+            }
+            (Kind::Number, DeValue::Float(number)) => self.check_range(number.as_str().parse().ok()),
+            (Kind::Duration, DeValue::String(text)) => self.check_between(text, Span::parse),
+            (Kind::Size, DeValue::String(text)) => self.check_between(text, Size::parse),
+            (_, value) => Err(self.wrong_type(value)),
+        }
+    }
+
+    /// The words that the field takes, when it takes words.
+    pub(crate) fn words(self) -> impl Iterator<Item = &'static str> {
+        self.get("enum").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+    }
+
+    fn check_word(self, word: &str) -> Result<(), Wrong> {
+        if self.words().any(|known| known == word) {
+            return Ok(());
+        }
+        let message = format!("expected {}, found {word:?}", self.expected());
+        Err((message, nearest(word, self.words()).map(|near| format!("did you mean \"{near}\"?"))))
+    }
+
+    /// `None` is a number that does not fit 64 bits.
+    fn check_range(self, number: Option<f64>) -> Result<(), Wrong> {
+        let bound = |keyword, open| self.get(keyword).and_then(Value::as_f64).unwrap_or(open);
+        let (minimum, maximum) = (bound("minimum", f64::NEG_INFINITY), bound("maximum", f64::INFINITY));
+        if number.is_some_and(|number| minimum <= number && number <= maximum) {
+            return Ok(());
+        }
+        Err((format!("out of range: it must be {}", self.range().unwrap_or_default()), None))
+    }
+
+    fn check_between<T: PartialOrd>(
+        self,
+        text: &str,
+        parse: fn(&str) -> Result<T, String>,
+    ) -> Result<(), Wrong> {
+        let value = parse(text).map_err(|message| (message, None))?;
+        let bound = |keyword| self.get(keyword).and_then(Value::as_str).and_then(|text| parse(text).ok());
+        if bound("x-minimum").is_some_and(|least| value < least)
+            || bound("x-maximum").is_some_and(|most| value > most)
+        {
+            return Err((format!("out of range: it must be {}", self.range().unwrap_or_default()), None));
+        }
+        Ok(())
+    }
+
+    /// The range in words, such as `1ms to 1h`.
+    pub(crate) fn range(self) -> Option<String> {
+        let text = |keyword| match self.get(keyword)? {
+            Value::String(text) => Some(text.clone()),
+            number => Some(number.to_string()),
+        };
+        let minimum = text("x-minimum").or_else(|| text("minimum"));
+        match (minimum, text("x-maximum").or_else(|| text("maximum"))) {
+            (Some(minimum), Some(maximum)) => Some(format!("{minimum} to {maximum}")),
+            (Some(minimum), None) => Some(format!("at least {minimum}")),
+            (None, Some(maximum)) => Some(format!("at most {maximum}")),
+            (None, None) => None,
+        }
+    }
+
+    /// What the field takes, with its article.
+    pub(crate) fn expected(self) -> String {
+        match self.kind() {
+            Kind::Table => "a table".to_owned(),
+            Kind::Array => "an array".to_owned(),
+            Kind::Text => "a string".to_owned(),
+            Kind::Duration => "a duration such as \"250ms\" or \"30s\"".to_owned(),
+            Kind::Size => "a size such as \"512B\" or \"32KiB\"".to_owned(),
+            Kind::Word => self.words().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" or "),
+            Kind::Integer => "an integer".to_owned(),
+            Kind::Number => "a number".to_owned(),
+            Kind::Boolean => "true or false".to_owned(),
+            Kind::AutoOrInteger => "\"auto\" or an integer".to_owned(),
+            Kind::TextOrFalse => "a string or false".to_owned(),
+        }
+    }
+
+    /// The key that a table must have, when it is one.
+    fn only_required(self) -> Option<&'static str> {
+        match self.get("required").and_then(Value::as_array)?.as_slice() {
+            [Value::String(key)] => Some(key),
+            _ => None,
+        }
+    }
+
+    fn wrong_type(self, value: &DeValue<'_>) -> Wrong {
+        let message = format!("expected {}, found {}", self.expected(), found(value));
+        let help = match (self.kind(), value) {
+            (Kind::Duration, DeValue::Integer(number)) => {
+                Some(format!("write a unit: \"{}s\"", number.as_str()))
+            }
+            (Kind::Size, DeValue::Integer(number)) => Some(format!("write a unit: \"{}B\"", number.as_str())),
+            (Kind::Array, DeValue::String(text)) => Some(format!("write [{text:?}]")),
+            (Kind::Table, DeValue::String(text)) => {
+                self.only_required().map(|key| format!("write {{ {key} = {text:?} }}"))
+            }
+            (Kind::Array, DeValue::Table(_)) => {
+                Some("a table of a list has two brackets: [[...]]".to_owned())
+            }
+            _ => None,
+        };
+        (message, help)
+    }
+}
+
+fn found(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => format!("the string {text:?}"),
+        DeValue::Integer(number) => format!("the integer {number}"),
+        DeValue::Float(number) => format!("the number {number}"),
+        DeValue::Boolean(value) => value.to_string(),
+        DeValue::Datetime(_) => "a date".to_owned(),
+        DeValue::Array(_) => "an array".to_owned(),
+        DeValue::Table(_) => "a table".to_owned(),
+    }
+}

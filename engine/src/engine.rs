@@ -1,0 +1,339 @@
+//! The control thread's side of the data plane: starts the workers, publishes to them, drains them.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use ringway_config::{AccessLogDestination, Snapshot, Workers};
+
+use crate::access_log::{self, LogBuffer, Message};
+use crate::net::cpu;
+use crate::net::driver::{self, Driver};
+use crate::net::listen::{self, Bound, Local};
+use crate::stats::{Counters, Stats};
+use crate::view::{Names, Published, Shared};
+use crate::worker::{self, Command, CommandQueue, Worker};
+
+/// How long the control thread waits for workers to take up a change of listeners. They do at their next turn.
+const TAKE_UP: Duration = Duration::from_secs(5);
+
+/// Why the engine did not start, or a configuration could not be published. Nothing has changed then.
+#[derive(Debug)]
+pub enum StartError {
+    /// A listener's address cannot be bound.
+    Bind {
+        /// The listener, as the configuration identifies it.
+        listener: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The access log cannot be opened.
+    AccessLog(io::Error),
+    /// The kernel refuses the driver that was asked for.
+    Driver(io::Error),
+    /// A worker thread cannot be started.
+    Worker(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bind { listener, source } => write!(f, "cannot listen on {listener}: {source}"),
+            Self::AccessLog(source) => write!(f, "cannot open the access log: {source}"),
+            Self::Driver(source) => write!(f, "io_uring was asked for and cannot be had: {source}"),
+            Self::Worker(source) => write!(f, "cannot start a worker: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Bind { source, .. }
+            | Self::AccessLog(source)
+            | Self::Driver(source)
+            | Self::Worker(source) => Some(source),
+        }
+    }
+}
+
+/// The data plane, as the control thread holds it. Dropping it does not stop the workers: they end with the process.
+pub struct Engine {
+    shared: Arc<Shared>,
+    driver: Driver,
+    workers: Vec<WorkerHandle>,
+    /// Where each listener really is, by identity.
+    listeners: HashMap<String, Local>,
+    /// What was published before and may still be in use by a worker.
+    retired: Vec<Arc<Published>>,
+    log: SyncSender<Message>,
+    log_destination: AccessLogDestination,
+}
+
+struct WorkerHandle {
+    thread: JoinHandle<()>,
+    commands: CommandQueue,
+    signal: UnixStream,
+    counters: Arc<Counters>,
+}
+
+impl Engine {
+    /// Binds every listener, starts the workers, and waits until all of them accept connections. Signals that workers must
+    /// not get have to be blocked before.
+    ///
+    /// # Errors
+    /// [`StartError`]; no worker serves then.
+    pub fn start(snapshot: Arc<Snapshot>, names: Names) -> Result<Self, StartError> {
+        let (driver, why) = driver::choose(snapshot.server.driver).map_err(StartError::Driver)?;
+        let cpus = cpu::affinity();
+        let quota = cpu::quota();
+        let count = match snapshot.server.workers {
+            Workers::Count(count) => count.get(),
+            Workers::Auto => quota.map_or(cpus.len(), |quota| cpus.len().min(quota.get())),
+        };
+        let pinned = snapshot.server.pin && quota.is_none();
+        let bound = bind_new(&snapshot, &HashMap::new(), count, driver)?;
+        access_log::check(&snapshot.access_log.destination).map_err(StartError::AccessLog)?;
+        let log = access_log::start_writer().map_err(StartError::Worker)?;
+        let own_addresses = bound.iter().map(|(_, bound)| bound.local.clone()).collect();
+        let shared = Shared::new(Arc::new(Published { snapshot: snapshot.clone(), names, own_addresses }));
+        let mut engine = Self {
+            shared,
+            driver,
+            workers: Vec::new(),
+            listeners: HashMap::new(),
+            retired: Vec::new(),
+            log,
+            log_destination: AccessLogDestination::Off,
+        };
+        engine.target_log(&snapshot);
+        engine.start_workers(count, pinned.then_some(&cpus[..]))?;
+        let pinning = if pinned { "pinned" } else { "not pinned" };
+        tracing::info!(%why, workers = count, pinning, "driver {driver}");
+        engine.listen(bound);
+        Ok(engine)
+    }
+
+    fn start_workers(&mut self, count: usize, cpus: Option<&[usize]>) -> Result<(), StartError> {
+        let (ready, all_ready) = mpsc::channel();
+        for index in 0..count {
+            let cpu = cpus.map(|cpus| cpus[index % cpus.len()]);
+            let handle = self.start_worker(index, count, cpu, ready.clone()).map_err(StartError::Worker)?;
+            self.workers.push(handle);
+        }
+        drop(ready);
+        for _ in 0..count {
+            let started =
+                all_ready.recv().unwrap_or_else(|_| Err(io::Error::other("a worker ended at its start")));
+            started.map_err(StartError::Worker)?;
+        }
+        Ok(())
+    }
+
+    fn start_worker(
+        &self,
+        index: usize,
+        workers: usize,
+        cpu: Option<usize>,
+        ready: mpsc::Sender<io::Result<()>>,
+    ) -> io::Result<WorkerHandle> {
+        let (signal, signalled) = UnixStream::pair()?;
+        let (commands, counters) = (CommandQueue::default(), Counters::new());
+        let (shared, driver, log) = (self.shared.clone(), self.driver, LogBuffer::new(self.log.clone()));
+        let (queue, counted) = (commands.clone(), counters.clone());
+        let body = move || {
+            if let Some(cpu) = cpu
+                && let Err(error) = cpu::pin(cpu)
+            {
+                tracing::warn!(%error, cpu, "cannot pin a worker");
+            }
+            let failed = ready.clone();
+            let main = async move {
+                let worker = Worker::new(shared, counted, log, workers);
+                // The control thread waits for all; it is there.
+                let _ = ready.send(Ok(()));
+                worker::run(worker, signalled, queue).await;
+            };
+            if let Err(error) = driver::run(driver, main) {
+                let _ = failed.send(Err(error));
+            }
+        };
+        let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(body)?;
+        Ok(WorkerHandle { thread, commands, signal, counters })
+    }
+
+    /// Publishes a configuration: binds the sockets of new listeners, swaps, and tells the workers which listeners came and
+    /// went. Returns when they took that up. What cannot change while running (workers, driver, pinning) stays as it was
+    /// started; a warning says so.
+    ///
+    /// # Errors
+    /// [`StartError`], when a new listener cannot be bound or the access log cannot be opened; nothing has changed then.
+    pub fn publish(&mut self, snapshot: Arc<Snapshot>, names: Names) -> Result<(), StartError> {
+        let bound = bind_new(&snapshot, &self.listeners, self.workers.len(), self.driver)?;
+        access_log::check(&snapshot.access_log.destination).map_err(StartError::AccessLog)?;
+        self.warn_of_fixed(&snapshot);
+        let wanted =
+            |identity: &String| snapshot.listeners.iter().any(|listener| listener.identity == *identity);
+        let gone: Vec<_> = self.listeners.keys().filter(|identity| !wanted(identity)).cloned().collect();
+        let staying =
+            self.listeners.iter().filter(|(identity, _)| wanted(identity)).map(|(_, local)| local.clone());
+        let own_addresses = staying.chain(bound.iter().map(|(_, bound)| bound.local.clone())).collect();
+        self.target_log(&snapshot);
+        self.swap(Published { snapshot, names, own_addresses });
+        self.listen(bound);
+        self.close(&gone);
+        Ok(())
+    }
+
+    /// New addresses for the backends' host names; the configuration stays.
+    pub fn resolve(&mut self, names: Names) {
+        let current = self.shared.published();
+        let own_addresses = current.own_addresses.clone();
+        self.swap(Published { snapshot: current.snapshot.clone(), names, own_addresses });
+    }
+
+    fn swap(&mut self, published: Published) {
+        let old = self.shared.publish(Arc::new(published));
+        self.retired.push(old);
+    }
+
+    fn warn_of_fixed(&self, new: &Snapshot) {
+        let current = self.shared.published();
+        let old = &current.snapshot.server;
+        if (old.workers, old.pin, old.driver) != (new.server.workers, new.server.pin, new.server.driver) {
+            tracing::warn!("workers, pin and driver take effect at the next start");
+        }
+    }
+
+    fn target_log(&mut self, snapshot: &Snapshot) {
+        let destination = &snapshot.access_log.destination;
+        if *destination != self.log_destination {
+            self.log_destination = destination.clone();
+            self.tell_log(Message::Target(destination.clone()));
+        }
+    }
+
+    fn tell_log(&self, message: Message) {
+        if self.log.send(message).is_err() {
+            tracing::error!("the access log's writer has ended");
+        }
+    }
+
+    fn listen(&mut self, bound: Vec<(String, Bound)>) {
+        for (identity, Bound { sockets, local }) in bound {
+            for (worker, socket) in self.workers.iter().zip(sockets) {
+                worker.tell(Command::Listen { identity: identity.clone(), local: local.clone(), socket });
+            }
+            tracing::info!("listening on {local}");
+            self.listeners.insert(identity, local);
+        }
+    }
+
+    fn close(&mut self, identities: &[String]) {
+        let (done, all_done) = mpsc::channel();
+        for identity in identities {
+            for worker in &self.workers {
+                worker.tell(Command::Close { identity: identity.clone(), done: done.clone() });
+            }
+        }
+        drop(done);
+        await_all(&all_done, self.workers.len() * identities.len());
+        for identity in identities {
+            if let Some(local) = self.listeners.remove(identity) {
+                tracing::info!("no longer listening on {local}");
+                remove_socket_file(&local);
+            }
+        }
+    }
+
+    /// Begins to drain: stops accepting, closes idle connections, and lets the others end after their response.
+    pub fn drain(&mut self) {
+        let all: Vec<_> = self.listeners.keys().cloned().collect();
+        self.close(&all);
+    }
+
+    /// Open client connections over all workers, tunnels included.
+    pub fn connections(&self) -> u64 {
+        self.shared.connections.load(Ordering::Relaxed)
+    }
+
+    /// Opens the access log's file again, after it was moved away.
+    pub fn reopen_logs(&self) {
+        self.tell_log(Message::Reopen);
+    }
+
+    /// Writes the access log's lines that are on their way; called once at the end.
+    pub fn flush_logs(&self) {
+        let (done, all_done) = mpsc::channel();
+        self.workers.iter().for_each(|worker| worker.tell(Command::FlushLog { done: done.clone() }));
+        await_all(&all_done, self.workers.len());
+        let (done, flushed) = mpsc::sync_channel(1);
+        self.tell_log(Message::Flush(done));
+        // A writer that hangs must not keep the process from ending.
+        let _ = flushed.recv_timeout(TAKE_UP);
+    }
+
+    /// Frees what was published before and no worker uses any more: here, so that no worker spends its time on that.
+    pub fn housekeeping(&mut self) {
+        self.retired.retain(|published| Arc::strong_count(published) > 1);
+    }
+
+    /// What all workers counted since the start.
+    pub fn stats(&self) -> Stats {
+        Stats::merge(self.workers.iter().map(|worker| &*worker.counters))
+    }
+
+    /// Whether a worker ended, which none does while the engine lives.
+    pub fn worker_failed(&self) -> bool {
+        self.workers.iter().any(|worker| worker.thread.is_finished())
+    }
+}
+
+impl WorkerHandle {
+    fn tell(&self, command: Command) {
+        self.commands.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(command);
+        if let Err(error) = (&self.signal).write_all(&[1]) {
+            tracing::error!(%error, "a worker cannot be told");
+        }
+    }
+}
+
+/// Binds what `snapshot` listens on and `listeners` does not have yet.
+fn bind_new(
+    snapshot: &Snapshot,
+    listeners: &HashMap<String, Local>,
+    workers: usize,
+    driver: Driver,
+) -> Result<Vec<(String, Bound)>, StartError> {
+    let new = snapshot.listeners.iter().filter(|listener| !listeners.contains_key(&listener.identity));
+    let bind = |listener: &Arc<ringway_config::Listener>| {
+        let identity = listener.identity.clone();
+        match listen::bind(&listener.address, workers, driver) {
+            Ok(bound) => Ok((identity, bound)),
+            Err(source) => Err(StartError::Bind { listener: identity, source }),
+        }
+    };
+    new.map(bind).collect()
+}
+
+fn await_all(done: &Receiver<()>, count: usize) {
+    for _ in 0..count {
+        if done.recv_timeout(TAKE_UP).is_err() {
+            return;
+        }
+    }
+}
+
+fn remove_socket_file(local: &Local) {
+    if let Local::Unix(path) = local
+        && let Err(error) = std::fs::remove_file(path)
+    {
+        tracing::warn!(%error, path = %path.display(), "cannot remove a socket's file");
+    }
+}

@@ -1,0 +1,31 @@
+//! Ringway's data plane: one event loop on each core, which accepts connections, routes requests by the published
+//! configuration, and moves bytes to and from backends. It never reads a file or resolves a name on the way of a request,
+//! and takes no lock there that another core could hold.
+//!
+//! The way of a request: `listener` accepts, `conn` reads a head, `proxy` decides, `relay` moves the bytes (or `tunnel`, after
+//! a 101), `respond` makes the answers that are our own. `net` is all that touches the kernel.
+//!
+//! [`Engine`] is the control thread's handle; [`Engine::publish`] is the only way in for configuration.
+
+mod access_log;
+mod body;
+mod clients;
+mod conn;
+mod engine;
+mod error;
+mod listener;
+mod net;
+mod outgoing;
+mod proxy;
+mod relay;
+mod request_id;
+mod respond;
+mod stats;
+mod tunnel;
+mod upstream;
+mod view;
+mod worker;
+
+pub use engine::{Engine, StartError};
+pub use stats::Stats;
+pub use view::Names;

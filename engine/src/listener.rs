@@ -1,0 +1,115 @@
+//! Accepting connections on a worker, and closing listeners without losing one.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::mpsc::Sender;
+
+use crate::conn;
+use crate::net::deadline::TICK;
+use crate::net::listen::Acceptor;
+use crate::net::stream::Stream;
+use crate::net::task::{self, Stop};
+use crate::worker::{Command, Worker};
+
+/// One listener of this worker, as its connections see it.
+pub(crate) struct Listener {
+    /// The configuration's name for it (`config::Listener::identity`).
+    pub(crate) identity: String,
+    /// Its connections close after their response.
+    pub(crate) closing: Cell<bool>,
+    stop: Stop,
+    /// Hears when the socket is closed.
+    closed: RefCell<Option<Sender<()>>>,
+}
+
+/// A worker's listeners, by identity.
+#[derive(Default)]
+pub(crate) struct Listeners(RefCell<HashMap<String, Rc<Listener>>>);
+
+impl Listeners {
+    /// Does what the control thread says.
+    pub(crate) fn obey(&self, worker: &Rc<Worker>, command: Command) {
+        match command {
+            Command::Listen { identity, local, socket } => match Acceptor::new(socket, &local) {
+                Ok(acceptor) => self.open(worker, identity, acceptor),
+                Err(error) => tracing::error!(%local, %error, "a worker cannot accept"),
+            },
+            Command::Close { identity, done } => self.close(worker, &identity, done),
+            Command::FlushLog { done } => {
+                worker.log.flush(&worker.counters);
+                // The control thread may have stopped waiting.
+                let _ = done.send(());
+            }
+        }
+    }
+
+    fn open(&self, worker: &Rc<Worker>, identity: String, acceptor: Acceptor) {
+        let listener = Rc::new(Listener {
+            identity: identity.clone(),
+            closing: Cell::new(false),
+            stop: Stop::default(),
+            closed: RefCell::default(),
+        });
+        self.0.borrow_mut().insert(identity, listener.clone());
+        task::spawn(accept(worker.clone(), listener, acceptor), || {
+            tracing::error!("an accept loop panicked");
+        });
+    }
+
+    fn close(&self, worker: &Rc<Worker>, identity: &str, done: Sender<()>) {
+        // Unknown: then there is nothing to close, and dropping `done` says so.
+        let Some(listener) = self.0.borrow_mut().remove(identity) else { return };
+        listener.closing.set(true);
+        *listener.closed.borrow_mut() = Some(done);
+        listener.stop.stop();
+        worker.clients.wake_idle(&listener);
+    }
+}
+
+/// Accepts until the listener closes; then takes those that wait already, whom closing the socket would reset.
+async fn accept(worker: Rc<Worker>, listener: Rc<Listener>, acceptor: Acceptor) {
+    while !listener.closing.get() {
+        match acceptor.accept(&listener.stop).await {
+            Ok((stream, peer)) => admit(&worker, &listener, stream, peer).await,
+            Err(_) if listener.closing.get() => {}
+            Err(error) => {
+                // Out of descriptors, mostly: trying at once would only spin.
+                tracing::warn!(%error, listener = listener.identity, "cannot accept a connection");
+                task::sleep(TICK).await;
+            }
+        }
+    }
+    while let Ok((stream, peer)) = acceptor.accept_waiting() {
+        admit(&worker, &listener, stream, peer).await;
+    }
+    drop(acceptor);
+    // The control thread may have stopped waiting.
+    let _ = listener.closed.take().map(|closed| closed.send(()));
+}
+
+/// Lets a connection in; over `max_connections` it waits, and the listener with it, until there is room.
+async fn admit(worker: &Rc<Worker>, listener: &Rc<Listener>, stream: Stream, peer: Option<IpAddr>) {
+    while !worker.shared.admit(worker.view().settings.server.max_connections) {
+        task::sleep(TICK).await;
+    }
+    worker.counters.accepted.add(1);
+    worker.counters.connections.add(1);
+    let place = Place(worker.clone());
+    let counters = worker.counters.clone();
+    task::spawn(conn::serve(worker.clone(), listener.clone(), stream, peer, place), move || {
+        counters.panics.add(1);
+        tracing::error!("a connection panicked and was closed");
+    });
+}
+
+/// A place among the open connections, given back when the connection ends, however it does.
+pub(crate) struct Place(Rc<Worker>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.shared.leave();
+        self.0.counters.connections.sub(1);
+    }
+}

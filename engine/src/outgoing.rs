@@ -1,0 +1,171 @@
+//! The heads that go out, written as edits over those that came in: hop-by-hop fields go, Ringway's own are set, all else
+//! passes as it is (spec/http.md, "Fields that change on the way").
+
+use std::net::IpAddr;
+
+use ringway_wire::forward::{self, ForwardedPlan, MaxForwards};
+use ringway_wire::{
+    FieldName, FieldSet, Framing, RequestHead, ResponseHead, Sink, TargetForm, Version, encode,
+};
+
+use crate::net::buf::Buf;
+use crate::respond::connection;
+use crate::view::Settings;
+
+/// What goes upstream besides what came.
+pub(crate) struct RequestEdits<'a> {
+    pub(crate) settings: &'a Settings,
+    /// Stands before the path.
+    pub(crate) base_path: &'a str,
+    /// The Host of a request that brought none.
+    pub(crate) authority: &'a str,
+    pub(crate) peer: Option<IpAddr>,
+    pub(crate) peer_trusted: bool,
+    pub(crate) client: Option<IpAddr>,
+    /// The site's wildcard took this: `x-vhost-tenant`.
+    pub(crate) tenant: Option<&'a [u8]>,
+    /// The request id's field and value.
+    pub(crate) request_id: Option<(&'a str, &'a str)>,
+    /// The handshake goes on.
+    pub(crate) upgrade: bool,
+}
+
+/// Writes the request head for a backend into `out`, which is empty and grows as needed.
+pub(crate) fn request(out: &mut Buf, head: &RequestHead, bytes: &[u8], edits: &RequestEdits<'_>) {
+    write_growing(out, |sink| write_request(sink, head, bytes, edits));
+}
+
+fn write_request(sink: &mut Sink<'_>, head: &RequestHead, bytes: &[u8], edits: &RequestEdits<'_>) {
+    let server = &edits.settings.server;
+    request_line(sink, head, bytes, edits.base_path);
+    let switches = edits.settings.forwarded;
+    let mut drop = forward::drop_set(switches.x_forwarded, switches.forwarded, edits.peer_trusted)
+        .with(FieldName::ContentLength);
+    if head.target_has_authority() || head.authority().is_none() {
+        drop = drop.with(FieldName::Host);
+        let came = head.authority().map(|authority| authority.whole.of(bytes));
+        encode::field(sink, b"Host", came.unwrap_or(edits.authority.as_bytes()));
+    }
+    let max_forwards = forward::max_forwards(head, bytes);
+    if let MaxForwards::Left(_) = max_forwards {
+        drop = drop.with(FieldName::MaxForwards);
+    }
+    encode::kept_fields(sink, &head.fields, bytes, drop);
+    encode::framing(sink, head.framing());
+    if edits.upgrade {
+        sink.put(encode::UPGRADE_WEBSOCKET);
+    } else if head.te_trailers() {
+        sink.put(encode::TE_TRAILERS);
+    }
+    if let MaxForwards::Left(left) = max_forwards {
+        sink.put(b"Max-Forwards: ");
+        sink.put_u64(left);
+        sink.put(b"\r\n");
+    }
+    forward::forwarded_fields(sink, head, bytes, &plan(edits));
+    if let Some(tenant) = edits.tenant {
+        sink.put(b"x-vhost-tenant: ");
+        tenant.iter().for_each(|byte| sink.put(&[byte.to_ascii_lowercase()]));
+        sink.put(b"\r\n");
+    }
+    if let Some((name, id)) = edits.request_id {
+        encode::field(sink, name.as_bytes(), id.as_bytes());
+    }
+    if server.via {
+        forward::via(sink, head.version());
+    }
+    encode::end(sink);
+}
+
+fn request_line(sink: &mut Sink<'_>, head: &RequestHead, bytes: &[u8], base_path: &str) {
+    if head.form() == TargetForm::Asterisk {
+        return encode::request_line(sink, head.method_bytes(bytes), &[b"*"]);
+    }
+    let query = head.query(bytes);
+    let mark: &[u8] = if query.is_some() { b"?" } else { b"" };
+    let target = [base_path.as_bytes(), head.path(bytes), mark, query.unwrap_or_default()];
+    encode::request_line(sink, head.method_bytes(bytes), &target);
+}
+
+fn plan(edits: &RequestEdits<'_>) -> ForwardedPlan {
+    ForwardedPlan {
+        x_forwarded: edits.settings.forwarded.x_forwarded,
+        forwarded: edits.settings.forwarded.forwarded,
+        peer: edits.peer,
+        peer_trusted: edits.peer_trusted,
+        client: edits.client,
+        https: false,
+    }
+}
+
+/// What goes to the client besides what came.
+#[derive(Clone, Copy)]
+pub(crate) struct ResponseEdits<'a> {
+    /// The client's version.
+    pub(crate) version: Version,
+    /// How the body goes to the client.
+    pub(crate) framing: Framing,
+    /// The connection closes after this response.
+    pub(crate) close: bool,
+    /// The handshake is accepted.
+    pub(crate) upgrade: bool,
+    pub(crate) via: bool,
+    /// The present, for a response without Date.
+    pub(crate) date: &'a [u8],
+}
+
+/// Writes a final response head, or that of a 101, behind what `out` holds.
+pub(crate) fn response(out: &mut Buf, head: &ResponseHead, bytes: &[u8], edits: &ResponseEdits<'_>) {
+    write_growing(out, |sink| write_response(sink, head, bytes, edits));
+}
+
+fn write_response(sink: &mut Sink<'_>, head: &ResponseHead, bytes: &[u8], edits: &ResponseEdits<'_>) {
+    encode::status_line(sink, head.status(), head.reason(bytes));
+    encode::kept_fields(sink, &head.fields, bytes, FieldSet::EMPTY.with(FieldName::ContentLength));
+    encode::framing(sink, announced(head, edits.framing));
+    if edits.upgrade {
+        sink.put(encode::UPGRADE_WEBSOCKET);
+    } else {
+        sink.put(connection(edits.close, edits.version));
+    }
+    if !head.has(FieldName::Date) {
+        encode::field(sink, b"Date", edits.date);
+    }
+    if edits.via {
+        forward::via(sink, head.version());
+    }
+    encode::end(sink);
+}
+
+/// The framing to announce: HEAD and 304 have no body but may say how long it would be (RFC 9110 section 8.6); 1xx and 204
+/// must not.
+fn announced(head: &ResponseHead, framing: Framing) -> Framing {
+    match (framing, head.content_length()) {
+        (Framing::None, Some(length)) if head.status() != 204 && head.status() >= 200 => {
+            Framing::Length(length)
+        }
+        _ => framing,
+    }
+}
+
+/// Writes an interim response head behind what `out` holds.
+pub(crate) fn interim(out: &mut Buf, head: &ResponseHead, bytes: &[u8]) {
+    write_growing(out, |sink| {
+        encode::status_line(sink, head.status(), head.reason(bytes));
+        encode::kept_fields(sink, &head.fields, bytes, FieldSet::EMPTY.with(FieldName::ContentLength));
+        encode::end(sink);
+    });
+}
+
+/// Writes behind what `out` holds; when that does not fit, grows `out` and writes again.
+fn write_growing(out: &mut Buf, write: impl Fn(&mut Sink<'_>)) {
+    loop {
+        let mut sink = Sink::new(out.spare_mut());
+        write(&mut sink);
+        let (written, overflowed) = (sink.len(), sink.overflowed());
+        if !overflowed {
+            return out.fill(written);
+        }
+        out.grow(2 * out.capacity());
+    }
+}

@@ -1,0 +1,474 @@
+//! A request, step by step. This page takes every decision about one; what it calls does work and decides no policy.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Instant;
+
+use ringway_config::{NoRoute, Route, RouteRequest, Rule};
+use ringway_wire::forward::{self, MaxForwards};
+use ringway_wire::{BodyReader, Expect, FieldName, Framing, Method, RequestHead, UpgradeRequest};
+
+use crate::access_log::Record;
+use crate::body::BodyWriter;
+use crate::conn::{After, Client, DRAIN_BYTES};
+use crate::error::Error;
+use crate::net::buf::Buf;
+use crate::net::deadline::Ends;
+use crate::outgoing::{self, RequestEdits};
+use crate::relay::{Asked, Done, Failure, Flow, Relay, Stage};
+use crate::request_id;
+use crate::respond::{self, Asker};
+use crate::tunnel;
+use crate::upstream::{self, Backend, Endpoint, Upstream};
+use crate::view::{Settings, View};
+use crate::worker::{Heads, Worker};
+
+/// Backends that are dialled for one request before it fails.
+const DIALS: usize = 3;
+/// How often a request may have passed us already (by Via) before it counts as a loop.
+const VIA_PASSES: usize = 10;
+
+/// Serves the request whose head, of `head_bytes` bytes, stands at the front of `input`: site, rule, backend, relay,
+/// answer. Says how the client's connection goes on.
+pub(crate) async fn handle(
+    worker: &Rc<Worker>,
+    client: &Client,
+    view: &View,
+    input: &mut Buf,
+    heads: &mut Heads,
+    head_bytes: usize,
+) -> After {
+    let mut exchange = Exchange::begin(worker, client, &view.settings, heads, input);
+    let result = match exchange.route(view, &heads.request, input) {
+        Ok(Target::Backend(target)) => exchange.forward(&target, input, heads, head_bytes).await,
+        Ok(Target::Here) => {
+            let mut out = worker.bufs.take();
+            exchange.answer_here(&mut out, &heads.request, input.filled());
+            input.consume(head_bytes);
+            Ok(exchange.send_local(&mut out, input).await)
+        }
+        Err(error) => {
+            input.consume(head_bytes);
+            Err(Failure::unsent(error))
+        }
+    };
+    let after = match result {
+        Ok(after) => after,
+        Err(failure) => exchange.fail(failure, input).await,
+    };
+    exchange.end();
+    after
+}
+
+/// Where a request goes.
+enum Target {
+    Backend(Forwarding),
+    /// It is answered here: its Max-Forwards is used up.
+    Here,
+}
+
+/// What a rule makes of a request.
+struct Forwarding {
+    rule: std::sync::Arc<Rule>,
+    upstream: Rc<Upstream>,
+    tenant: Option<Vec<u8>>,
+}
+
+/// One request and its response, from its head to its line in the log.
+struct Exchange<'a> {
+    worker: &'a Rc<Worker>,
+    client: &'a Client,
+    settings: &'a Settings,
+    asked: Asked,
+    body: BodyReader,
+    flow: Flow,
+    peer_trusted: bool,
+    client_address: Option<IpAddr>,
+    request_id: Option<Cow<'static, str>>,
+    began: Instant,
+    error: Option<Error>,
+    record: Option<Box<Record>>,
+}
+
+impl<'a> Exchange<'a> {
+    fn begin(
+        worker: &'a Rc<Worker>,
+        client: &'a Client,
+        settings: &'a Settings,
+        heads: &mut Heads,
+        input: &Buf,
+    ) -> Self {
+        worker.counters.requests.add(1);
+        worker.counters.active.add(1);
+        let (head, bytes) = (&mut heads.request, input.filled());
+        let trusted = &settings.server.trusted_proxies;
+        let peer_trusted = client.peer.map_or(trusted.unix, |peer| trusted.contains(peer));
+        let client_address =
+            forward::client_address(head, bytes, client.peer, peer_trusted, &|ip| trusted.contains(ip));
+        let name = settings.server.request_id.as_deref();
+        let request_id = name.map(|name| request_id::take(head, bytes, name, peer_trusted));
+        let mut record = worker.log.begin(&settings.access_log);
+        if let Some(record) = &mut record {
+            record.begin(head, bytes, client_address, request_id.as_deref());
+        }
+        Self {
+            asked: Asked::new(head, bytes),
+            body: BodyReader::new(head.framing()),
+            flow: Flow::default(),
+            began: Instant::now(),
+            error: None,
+            worker,
+            client,
+            settings,
+            peer_trusted,
+            client_address,
+            request_id,
+            record,
+        }
+    }
+
+    /// What is wrong with the request, else where it goes.
+    fn route(&mut self, view: &View, head: &RequestHead, input: &Buf) -> Result<Target, Error> {
+        let bytes = input.filled();
+        self.acceptable(head, bytes)?;
+        if forward::max_forwards(head, bytes) == MaxForwards::AnswerHere {
+            return Ok(Target::Here);
+        }
+        let host = head.authority().map(|authority| authority.host.of(bytes));
+        let request = RouteRequest {
+            listener: &self.client.listener.identity,
+            host,
+            path: head.path(bytes),
+            method: head.method_bytes(bytes),
+            websocket: self.asked.upgrades(),
+        };
+        let snapshot = &view.published.snapshot;
+        let Route { site, rule, tenant } = snapshot.route(&request).map_err(|none| match none {
+            NoRoute::NoSite => Error::NoSite,
+            NoRoute::NoRule => Error::NoRule,
+        })?;
+        let rule = snapshot.rule(rule).ok_or(Error::NoRule)?;
+        if let Some(record) = &mut self.record {
+            record.site = site.and_then(|site| snapshot.site(site)).cloned();
+            record.rule = Some(rule.clone());
+        }
+        let upstream = view.upstreams.get(rule.upstream.index()).ok_or(Error::NoRule)?;
+        let tenant = tenant.and_then(|range| host?.get(range)).map(<[u8]>::to_vec);
+        Ok(Target::Backend(Forwarding { rule: rule.clone(), upstream: upstream.clone(), tenant }))
+    }
+
+    /// What no rule could allow.
+    fn acceptable(&self, head: &RequestHead, bytes: &[u8]) -> Result<(), Error> {
+        if head.method() == Method::Trace && !self.settings.server.allow_trace {
+            return Err(Error::Trace);
+        }
+        match head.upgrade() {
+            UpgradeRequest::None | UpgradeRequest::WebSocket => {}
+            UpgradeRequest::WebSocketVersion => return Err(Error::UpgradeVersion),
+            UpgradeRequest::WebSocketBroken => return Err(Error::BadUpgrade),
+        }
+        if head.expect() == Expect::Unknown {
+            return Err(Error::Expectation);
+        }
+        if head.has(FieldName::Via) && forward::via_count(&head.fields, bytes) > VIA_PASSES {
+            return Err(Error::Loop);
+        }
+        let limit = self.settings.limits.max_request_body_bytes;
+        match head.framing() {
+            Framing::Length(length) if limit > 0 && length > limit => Err(Error::BodyTooLarge),
+            _ => Ok(()),
+        }
+    }
+
+    /// Brings the request to a backend and the response to the client. A *reused* connection that fails before a byte of
+    /// the response came is replaced once by a fresh one, where the request may be sent again.
+    async fn forward(
+        &mut self,
+        target: &Forwarding,
+        input: &mut Buf,
+        heads: &mut Heads,
+        head_bytes: usize,
+    ) -> Result<After, Failure> {
+        let (mut backend, endpoint) = self.connect(&target.upstream).await.map_err(|error| {
+            input.consume(head_bytes);
+            Failure::unsent(error)
+        })?;
+        let mut out = self.worker.bufs.take();
+        self.write_request(&mut out, target, endpoint, &heads.request, input.filled());
+        let repeatable = self.asked.method.is_idempotent() || heads.request.has(FieldName::IdempotencyKey);
+        input.consume(head_bytes);
+        let writer = BodyWriter::new(heads.request.framing(), false);
+        let sent = self.begin_body(&mut out, input, writer);
+        let (start, end) = (out.start(), out.start() + out.len());
+        sent.map_err(Failure::unsent)?;
+        loop {
+            let relay = Relay {
+                worker: self.worker,
+                client: self.client,
+                settings: self.settings,
+                backend: &backend,
+                asked: self.asked,
+                flow: &self.flow,
+                request_writer: writer,
+            };
+            match relay.run(&mut out, input, &mut self.body, &mut heads.response).await {
+                Ok(Done::Complete(complete)) => {
+                    if complete.backend_reusable {
+                        backend.pool.clone().put(backend, self.worker.wheel.now());
+                    }
+                    return Ok(match (complete.client_closes, complete.request_read) {
+                        (false, true) => After::KeepAlive,
+                        _ => After::Linger,
+                    });
+                }
+                Ok(Done::Tunnel { from_backend }) => {
+                    let from_client = std::mem::replace(input, self.worker.bufs.take());
+                    return Ok(self.tunnel(&backend, from_client, from_backend).await);
+                }
+                Err(failure)
+                    if backend.reused && may_repeat(failure, repeatable && self.body.is_complete()) =>
+                {
+                    self.worker.counters.resends.add(1);
+                    self.flow.begin_again();
+                    out.rewind(start, end);
+                    backend = self.dial(endpoint).await.map_err(Failure::unsent)?;
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+
+    /// A connection to the backend whose turn it is: an idle one, else a fresh one; the next backends when it cannot be
+    /// reached, since nothing was sent yet.
+    async fn connect<'u>(&mut self, upstream: &'u Upstream) -> Result<(Backend, &'u Endpoint), Error> {
+        let mut error = Error::UpstreamDns;
+        if let Some(record) = &mut self.record {
+            record.upstream = Some(upstream.name.clone());
+        }
+        for endpoint in upstream.in_turn().take(DIALS) {
+            let connected = match endpoint.pool.take() {
+                Some(backend) => {
+                    self.note_try(endpoint);
+                    Ok(backend)
+                }
+                None => self.dial(endpoint).await,
+            };
+            match connected {
+                Ok(backend) => return Ok((backend, endpoint)),
+                Err(failed) => error = failed,
+            }
+        }
+        Err(error)
+    }
+
+    async fn dial(&mut self, endpoint: &Endpoint) -> Result<Backend, Error> {
+        self.note_try(endpoint);
+        upstream::dial(self.worker, endpoint, self.settings.timeouts.connect).await
+    }
+
+    fn note_try(&mut self, endpoint: &Endpoint) {
+        if let Some(record) = &mut self.record {
+            record.tries += 1;
+            record.backend = Some(endpoint.address.to_string());
+        }
+    }
+
+    fn write_request(
+        &self,
+        out: &mut Buf,
+        target: &Forwarding,
+        endpoint: &Endpoint,
+        head: &RequestHead,
+        bytes: &[u8],
+    ) {
+        let id_name = self.settings.server.request_id.as_deref();
+        let edits = RequestEdits {
+            settings: self.settings,
+            base_path: &target.rule.base_path,
+            authority: &endpoint.authority,
+            peer: self.client.peer,
+            peer_trusted: self.peer_trusted,
+            client: self.client_address,
+            tenant: target.tenant.as_deref(),
+            request_id: id_name.zip(self.request_id.as_deref()),
+            upgrade: self.asked.upgrades(),
+        };
+        outgoing::request(out, head, bytes, &edits);
+    }
+
+    /// Puts what already came of the body behind the head, where it fits, so that both go in one write and can be sent
+    /// again.
+    fn begin_body(&mut self, out: &mut Buf, input: &mut Buf, writer: BodyWriter) -> Result<(), Error> {
+        self.flow.set_awaits_continue(self.asked.expects_continue() && input.is_empty());
+        if self.body.is_complete() || input.is_empty() || 2 * input.len() > out.spare() {
+            return Ok(());
+        }
+        let part = self.body.read(input.filled_mut(), &self.settings.limits.wire);
+        let part = part.map_err(|error| Error::Body(error.kind))?;
+        self.flow.request_bytes.set(part.data.len() as u64);
+        if part.data.is_empty() && !part.complete {
+            input.consume(part.consumed);
+            return Ok(());
+        }
+        let framed = writer.frame(&self.worker.bufs, input, &part);
+        out.append(input.filled());
+        framed.go_on(input);
+        Ok(())
+    }
+
+    async fn tunnel(&mut self, backend: &Backend, from_client: Buf, from_backend: Buf) -> After {
+        self.worker.counters.tunnels.add(1);
+        let idle = self.settings.timeouts.tunnel_idle;
+        let carried =
+            tunnel::run(&self.worker.bufs, self.client, backend, idle, from_client, from_backend).await;
+        self.worker.counters.tunnels.sub(1);
+        self.flow.request_bytes.set(carried.from_client);
+        self.flow.response_bytes.set(carried.to_client);
+        After::Close
+    }
+
+    /// Turns an error into a response, where one can still be sent.
+    async fn fail(&mut self, failure: Failure, input: &mut Buf) -> After {
+        let Failure { error, stage } = failure;
+        self.error = Some(error);
+        match (error, stage) {
+            (_, Stage::Started { looks_complete }) => {
+                // A body that ends short must not look complete: where a FIN would, a reset does not.
+                if looks_complete {
+                    self.client.stream.reset_on_close();
+                }
+                return After::Close;
+            }
+            (Error::ClientGone, _) => return After::Close,
+            _ => {}
+        }
+        let close = self.must_close_after(error, stage, input);
+        let mut out = self.worker.bufs.take();
+        respond::error(&mut out, error, &self.asker(close, &self.worker.date()));
+        self.flow.status.set(respond::answer(error).status);
+        self.finish_local(&mut out, input, close).await
+    }
+
+    /// Whether the client's connection closes after an answer of ours: when its framing is in doubt, or too much of the
+    /// request is still to come.
+    fn must_close_after(&self, error: Error, stage: Stage, input: &Buf) -> bool {
+        let in_doubt =
+            matches!(error, Error::Body(_) | Error::RequestTimeout | Error::BodyTooLarge | Error::BadUpgrade);
+        // Once the relay has begun with a body, nobody else goes on with it.
+        let begun = stage != Stage::Unsent && !self.body.is_complete();
+        let long = self.body.remaining().is_none_or(|left| left > (DRAIN_BYTES + input.len()) as u64);
+        !self.asked.persistent
+            || self.client.closing()
+            || in_doubt
+            || begun
+            || long
+            || self.asked.expects_continue()
+    }
+
+    fn asker<'d>(&'d self, close: bool, date: &'d [u8]) -> Asker<'d> {
+        Asker {
+            method: self.asked.method,
+            version: self.asked.version,
+            close,
+            request_id: self.request_id.as_deref(),
+            date,
+            via: self.settings.server.via,
+        }
+    }
+
+    fn answer_here(&self, out: &mut Buf, head: &RequestHead, bytes: &[u8]) {
+        let date = self.worker.date();
+        let asker = self.asker(self.local_closes(), &date);
+        match head.method() {
+            Method::Trace => respond::trace(out, head, bytes, &asker),
+            _ => respond::options(out, &asker),
+        }
+        self.flow.status.set(200);
+    }
+
+    fn local_closes(&self) -> bool {
+        !self.asked.persistent || self.client.closing() || !self.body.is_complete()
+    }
+
+    async fn send_local(&mut self, out: &mut Buf, input: &mut Buf) -> After {
+        let close = self.local_closes();
+        self.finish_local(out, input, close).await
+    }
+
+    /// Sends an answer of ours, and reads what is left of the request when the connection goes on.
+    async fn finish_local(&mut self, out: &mut Buf, input: &mut Buf, close: bool) -> After {
+        if self.client.write_all(out, self.settings.timeouts.client_write).await.is_err() {
+            return After::Close;
+        }
+        if close || !self.discard_body(input).await { After::Linger } else { After::KeepAlive }
+    }
+
+    /// Reads the rest of a body for nothing. `false` when it did not come in time or breaks a rule.
+    async fn discard_body(&mut self, input: &mut Buf) -> bool {
+        loop {
+            if self.body.is_complete() {
+                self.client.reading.disarm();
+                return true;
+            }
+            match self.body.read(input.filled_mut(), &self.settings.limits.wire) {
+                Ok(part) => input.consume(part.consumed),
+                Err(_) => return false,
+            }
+            if self.body.is_complete() {
+                continue;
+            }
+            self.client.reading.arm(self.settings.timeouts.client_body, Ends::Reading);
+            if !input.make_room(input.capacity()) || !matches!(self.client.read(input).await, Ok(n) if n > 0)
+            {
+                return false;
+            }
+        }
+    }
+
+    /// Counts and logs.
+    fn end(mut self) {
+        let counters = &self.worker.counters;
+        let took = self.began.elapsed();
+        counters.active.sub(1);
+        counters.status(self.flow.status.get());
+        counters.latency(took);
+        if let Some(error) = self.error {
+            counters.error(respond::code_index(respond::answer(error).code));
+        }
+        if let Some(record) = &mut self.record {
+            record.status = self.flow.status.get();
+            record.request_bytes = self.flow.request_bytes.get();
+            record.response_bytes = self.flow.response_bytes.get();
+            record.took = took;
+            record.error = self.error;
+            self.worker.log.end(record, &self.settings.access_log, counters);
+        }
+    }
+}
+
+/// Whether a request whose reused connection failed may be sent again, on a fresh one (RFC 9110 section 9.2.2): when
+/// nothing of it was written, or when it may be repeated and all that was written is still in its first buffer.
+fn may_repeat(failure: Failure, repeatable: bool) -> bool {
+    let connection_failed = failure.error == Error::UpstreamClosed;
+    match failure.stage {
+        Stage::Unsent => connection_failed,
+        Stage::Sent => connection_failed && repeatable,
+        Stage::Answering | Stage::Started { .. } => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_cannot_have_been_served_is_repeated() {
+        let failed = |error, stage| Failure { error, stage };
+        assert!(may_repeat(failed(Error::UpstreamClosed, Stage::Unsent), false));
+        assert!(may_repeat(failed(Error::UpstreamClosed, Stage::Sent), true));
+        assert!(!may_repeat(failed(Error::UpstreamClosed, Stage::Sent), false));
+        assert!(!may_repeat(failed(Error::UpstreamTimeout, Stage::Sent), true));
+        assert!(!may_repeat(failed(Error::UpstreamClosed, Stage::Answering), true));
+    }
+}

@@ -1,0 +1,73 @@
+//! Connections to backends.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::{Endpoint, Pool};
+use crate::error::Error;
+use crate::net::deadline::Deadline;
+use crate::net::dial::{self, Address, DialError};
+use crate::net::listen::Local;
+use crate::net::stream::Stream;
+use crate::worker::Worker;
+
+/// A connection to a backend.
+pub(crate) struct Backend {
+    // First, so that it leaves the wheel before the socket closes.
+    pub(crate) deadline: Deadline,
+    pub(crate) stream: Stream,
+    /// It served an exchange before this one: then its failure may only mean that the backend closed it meanwhile.
+    pub(crate) reused: bool,
+    /// Where it goes when it is idle.
+    pub(crate) pool: Rc<Pool>,
+}
+
+/// Connects to an endpoint within `timeout`.
+pub(crate) async fn dial(worker: &Worker, endpoint: &Endpoint, timeout: Duration) -> Result<Backend, Error> {
+    if endpoint.is_own {
+        return Err(Error::Loop);
+    }
+    let stream = dial::dial(&endpoint.address, timeout).await.map_err(blame)?;
+    if comes_back(worker, &stream, &endpoint.address) {
+        return Err(Error::Loop);
+    }
+    worker.counters.upstream_connects.add(1);
+    let deadline = stream.deadline(&worker.wheel);
+    Ok(Backend { deadline, stream, reused: false, pool: endpoint.pool.clone() })
+}
+
+fn blame(error: DialError) -> Error {
+    match error {
+        DialError::Timeout => Error::UpstreamConnectTimeout,
+        DialError::Failed(error) if is_exhaustion(&error) => {
+            tracing::warn!(%error, "cannot open a connection to a backend");
+            Error::Exhausted
+        }
+        DialError::Failed(error) if error.kind() == io::ErrorKind::TimedOut => Error::UpstreamConnectTimeout,
+        DialError::Failed(_) => Error::UpstreamRefused,
+    }
+}
+
+/// The process or the system has run out of something, which says nothing about the backend.
+fn is_exhaustion(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::EADDRNOTAVAIL)
+    )
+}
+
+/// Whether a connection to another address of this host ended at our own listener on the unspecified address: then both
+/// of its ends have the same address.
+fn comes_back(worker: &Worker, stream: &Stream, address: &Address) -> bool {
+    let Address::Tcp(dialled) = address else { return false };
+    let own = worker.view();
+    let listens = |own: &Local| is_unspecified_with_port(own, dialled.port());
+    let may_be_own = own.published.own_addresses.iter().any(listens);
+    may_be_own && stream.local_addr().map(|local| local.ip()) == Some(dialled.ip())
+}
+
+fn is_unspecified_with_port(own: &Local, port: u16) -> bool {
+    matches!(own, Local::Tcp(own) if SocketAddr::ip(own).is_unspecified() && own.port() == port)
+}

@@ -1,0 +1,115 @@
+//! What a worker sees of the configuration: the published snapshot, and beside it what the worker itself keeps for it.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use ringway_config::{AccessLog, ForwardedSwitches, Limits, Server, Snapshot, Timeouts};
+
+use crate::net::listen::Local;
+use crate::upstream::{Pools, Upstream};
+
+/// The addresses of the backends' host names, as `BackendAddress::Name` spells them. A name without addresses, or one
+/// that is missing, is a backend that is down.
+pub type Names = Arc<HashMap<String, Vec<IpAddr>>>;
+
+/// What is swapped as one.
+pub(crate) struct Published {
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) names: Names,
+    /// Where we listen ourselves: dialling there is a loop.
+    pub(crate) own_addresses: Vec<Local>,
+}
+
+/// What all threads share.
+pub(crate) struct Shared {
+    published: ArcSwap<Published>,
+    /// Counts publications, so that a worker's check is one load.
+    generation: AtomicU64,
+    /// Open client connections over all workers.
+    pub(crate) connections: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn new(published: Arc<Published>) -> Arc<Self> {
+        Arc::new(Self {
+            published: ArcSwap::new(published),
+            generation: AtomicU64::new(1),
+            connections: AtomicU64::new(0),
+        })
+    }
+
+    /// Swaps; gives back what was published until now, which workers may still use.
+    pub(crate) fn publish(&self, published: Arc<Published>) -> Arc<Published> {
+        let old = self.published.swap(published);
+        self.generation.fetch_add(1, Ordering::Release);
+        old
+    }
+
+    pub(crate) fn published(&self) -> Arc<Published> {
+        self.published.load_full()
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Takes a place among the client connections, unless `at_most` (0: no limit) are open.
+    pub(crate) fn admit(&self, at_most: u64) -> bool {
+        let before = self.connections.fetch_add(1, Ordering::Relaxed);
+        let admitted = at_most == 0 || before < at_most;
+        if !admitted {
+            self.leave();
+        }
+        admitted
+    }
+
+    /// Gives the place back.
+    pub(crate) fn leave(&self) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The parts of a snapshot that an exchange needs to its end. Small, so that a long exchange does not keep the rules of
+/// an old revision alive.
+pub(crate) struct Settings {
+    pub(crate) server: Server,
+    pub(crate) limits: Limits,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) forwarded: ForwardedSwitches,
+    pub(crate) access_log: AccessLog,
+}
+
+/// A worker's view of one publication.
+pub(crate) struct View {
+    pub(crate) generation: u64,
+    pub(crate) published: Arc<Published>,
+    pub(crate) settings: Rc<Settings>,
+    /// By upstream id.
+    pub(crate) upstreams: Vec<Rc<Upstream>>,
+}
+
+impl View {
+    /// Builds a worker's view; idle connections of backends that live on are found again in `pools`.
+    pub(crate) fn new(shared: &Shared, pools: &Pools, workers: usize) -> Rc<Self> {
+        // Read before what it counts: a publication in between is seen at the next look.
+        let generation = shared.generation();
+        let published = shared.published();
+        let snapshot = &published.snapshot;
+        let upstreams = snapshot.upstreams.iter().map(|upstream| {
+            Upstream::new(upstream, &published.names, &published.own_addresses, pools, workers)
+        });
+        let upstreams = upstreams.map(Rc::new).collect();
+        let settings = Rc::new(Settings {
+            server: snapshot.server.clone(),
+            limits: snapshot.limits,
+            timeouts: snapshot.timeouts,
+            forwarded: snapshot.forwarded,
+            access_log: snapshot.access_log.clone(),
+        });
+        Rc::new(Self { generation, settings, upstreams, published })
+    }
+}

@@ -1,0 +1,162 @@
+//! `host [":" port]` (RFC 3986 section 3.2, RFC 9110 section 4.2): the authority of an absolute-form target and the value
+//! of Host. Two things that RFC 3986 allows in a registered name are refused: percent-escapes and sub-delims (`!$&'()*+,;=`).
+//! No DNS name has them, and what they mean differs from one reader to the next.
+
+use crate::chars::{self, HOST};
+use crate::span::Span;
+use std::net::Ipv6Addr;
+
+/// An authority as spans into the bytes that it was read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Authority {
+    /// The host as it was sent; an IPv6 literal with its brackets.
+    pub host: Span,
+    /// The port, when one is given.
+    pub port: Option<u16>,
+    /// Host and port together: what goes into a Host field.
+    pub whole: Span,
+}
+
+impl Authority {
+    pub(crate) fn shifted(self, by: usize) -> Self {
+        Self { host: self.host.shifted(by), port: self.port, whole: self.whole.shifted(by) }
+    }
+}
+
+/// Hosts longer than this are refused: DNS names have at most 253 characters, a closing dot not counted.
+const HOST_BYTES_MAX: usize = 255;
+
+/// Reads `host [":" port]`, the host being an IPv6 literal in brackets, an IPv4 address or a name. `None` for everything
+/// else: an empty host, empty labels, a userinfo part, a port over 65535.
+pub fn parse_authority(bytes: &[u8]) -> Option<Authority> {
+    let host_len = match bytes.first()? {
+        b'[' => memchr::memchr(b']', bytes)? + 1,
+        _ => bytes.iter().position(|&byte| byte == b':').unwrap_or(bytes.len()),
+    };
+    let (host, rest) = bytes.split_at_checked(host_len)?;
+    if !is_host(host) {
+        return None;
+    }
+    Some(Authority { host: Span::new(0, host_len), port: port(rest)?, whole: Span::new(0, bytes.len()) })
+}
+
+/// Reads what stands after the host: nothing, a colon, or a colon and a port. RFC 3986 section 3.2.3 lets the port be empty.
+fn port(rest: &[u8]) -> Option<Option<u16>> {
+    match rest {
+        [] | [b':'] => Some(None),
+        [b':', digits @ ..] => Some(Some(u16::try_from(chars::decimal(digits)?).ok()?)),
+        _ => None,
+    }
+}
+
+fn is_host(host: &[u8]) -> bool {
+    match host {
+        [b'[', literal @ .., b']'] => {
+            str::from_utf8(literal).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok())
+        }
+        _ => is_name(host),
+    }
+}
+
+/// A name of DNS: labels of at least one byte, with or without the dot of the root behind them.
+fn is_name(host: &[u8]) -> bool {
+    let mut previous = b'.';
+    for &byte in host {
+        if !chars::is(byte, HOST) || byte == b'.' && previous == b'.' {
+            return false;
+        }
+        previous = byte;
+    }
+    host.len() <= HOST_BYTES_MAX && !host.is_empty()
+}
+
+/// The form in which hosts are compared: lower-case, without one trailing dot, an IPv6 literal with its brackets. `None`
+/// when `host` is empty or longer than `out`.
+pub fn canonical_host<'a>(host: &[u8], out: &'a mut [u8; 256]) -> Option<&'a [u8]> {
+    let name = host.strip_suffix(b".").unwrap_or(host);
+    let room = out.get_mut(..name.len())?;
+    room.copy_from_slice(name);
+    room.make_ascii_lowercase();
+    (!room.is_empty()).then_some(&*room)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Option<(String, Option<u16>)> {
+        let authority = parse_authority(text.as_bytes())?;
+        assert_eq!(authority.whole.of(text.as_bytes()), text.as_bytes());
+        Some((String::from_utf8(authority.host.of(text.as_bytes()).to_vec()).unwrap(), authority.port))
+    }
+
+    #[test]
+    fn hosts_and_ports() {
+        let cases = [
+            ("example.com", "example.com", None),
+            ("example.com:8080", "example.com", Some(8080)),
+            ("example.com:", "example.com", None),
+            ("EXAMPLE.com.:0", "EXAMPLE.com.", Some(0)),
+            ("under_score.example", "under_score.example", None),
+            ("127.0.0.1:1", "127.0.0.1", Some(1)),
+            ("[::1]:443", "[::1]", Some(443)),
+            ("[2001:db8::192.0.2.1]", "[2001:db8::192.0.2.1]", None),
+        ];
+        for (text, host, port) in cases {
+            assert_eq!(read(text), Some((host.to_owned(), port)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_authority() {
+        for text in [
+            "",
+            ":",
+            ":80",
+            "a b",
+            "a,b",
+            "user@a",
+            "user:pw@a",
+            "a:65536",
+            "a:99999",
+            "a:-1",
+            "a:+1",
+            "a:8o",
+            "a:1:2",
+            "a/b",
+            "a?b",
+            "a#b",
+            "a%41",
+            "a\\b",
+            ".",
+            "..",
+            ".a",
+            "a..b",
+            "a..",
+            "[::1",
+            "::1",
+            "[::1]a",
+            "[::1%25eth0]",
+            "[v1.a]",
+            "[1.2.3.4]",
+            "[]",
+            "a\t",
+            "\u{e4}",
+            "a;b",
+            "a=b",
+            "'a'",
+        ] {
+            assert_eq!(read(text), None, "{text}");
+        }
+        assert_eq!(read(&"a".repeat(256)), None);
+    }
+
+    #[test]
+    fn canonical_hosts() {
+        let mut out = [0; 256];
+        assert_eq!(canonical_host(b"WWW.Example.COM.", &mut out), Some(&b"www.example.com"[..]));
+        assert_eq!(canonical_host(b"[2001:DB8::1]", &mut out), Some(&b"[2001:db8::1]"[..]));
+        assert_eq!(canonical_host(b".", &mut out), None);
+        assert_eq!(canonical_host(&[b'a'; 257], &mut out), None);
+    }
+}

@@ -1,0 +1,105 @@
+//! The demo's configuration: each feature of the file once, with a word on what it does.
+
+use std::net::SocketAddr;
+
+use super::backends::Addresses;
+
+/// The text, for a proxy at `listen` in front of these backends.
+pub(super) fn text(listen: SocketAddr, backends: &Addresses) -> String {
+    let Addresses { greeters: [one, two], echo, live } = backends;
+    format!(
+        r#"# What `ringway demo` runs. `ringway demo --print-config > ringway.toml` gives you a copy.
+
+[server]
+request_id = "x-request-id"         # every request gets an id; backends and error answers tell it
+drain_timeout = "2s"                # how long Ctrl-C waits for what still runs
+
+[access_log]
+path = "stdout"                     # one JSON object for each request
+
+[[listeners]]
+address = "{listen}"
+
+[[upstreams]]                       # a named pool: requests go to its backends in turn
+name = "greeters"
+backends = [
+    {{ url = "http://{one}" }},
+    {{ url = "http://{two}" }},
+]
+
+[[sites]]                           # a virtual host: its own rules are tried first
+name = "api"
+hosts = ["api.localhost"]
+
+[[sites.rules]]
+name = "read-items"
+path = "/items/*"                   # a prefix by whole segments: /items and /items/7, not /itemsale
+methods = ["GET", "HEAD"]           # other methods look for another rule
+target = "http://{echo}/v1"  # a base path: the request's path is put after it
+
+[[sites]]
+name = "tenants"
+hosts = ["*.tenants.localhost"]     # one or more labels; they go to the backend as x-vhost-tenant
+
+[[sites.rules]]
+name = "tenant"
+path = "*"                          # every path
+target = "http://{echo}"
+
+[[rules]]                           # rules for every site, in this order; the first that matches wins
+name = "page"
+path = "/"                          # exactly that
+target = "http://{live}"
+
+[[rules]]
+name = "greeting"
+path = "/hello/*"
+upstream = "greeters"
+
+[[rules]]
+name = "echo"
+path = "/echo/*"
+target = "http://{echo}"
+
+[[rules]]
+name = "documents"
+path = "*.json"                     # a suffix
+methods = ["GET"]
+target = "http://{echo}"
+
+[[rules]]
+name = "events"
+path = "/events"
+ws = false                          # takes no part when a WebSocket is asked for
+target = "http://{live}"
+
+[[rules]]
+name = "chat"
+path = "/chat"
+target = "ws://{live}"
+
+[[rules]]
+name = "broken"
+path = "/broken"
+target = "http://127.0.0.1:9"       # nobody listens there
+"#
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringway_config::{Compiler, Source};
+
+    #[test]
+    fn it_compiles_without_a_warning() {
+        let text = text("127.0.0.1:8080".parse().unwrap(), &Addresses::EXAMPLES);
+        let source = Source { name: "demo", text: &text };
+        match Compiler::new().compile(&source) {
+            Ok(compiled) => {
+                assert!(compiled.warnings.is_empty(), "{}", compiled.warnings.render(&source, false))
+            }
+            Err(problems) => panic!("{}", problems.render(&source, false)),
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! `ringway demo`: the whole thing on one machine, with backends of its own, so that there is something to try within a
+//! second. It runs through the same code as `run`; only the configuration and the backends are made up.
+
+mod backends;
+mod config;
+mod tour;
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::process::ExitCode;
+
+use ringway_admin::{Ending, Origin};
+
+use crate::logs;
+
+/// Where the demo listens when it is not told.
+const USUAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+/// Try Ringway: a proxy with small backends of its own.
+///
+/// Prints the configuration that it runs and curl lines to try, each with what it shows. Every request that it serves
+/// appears as a line of the access log. Ctrl-C ends it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Where to listen; without it 127.0.0.1:8080, or a free port when that is taken
+    #[arg(long, value_name = "IP:PORT")]
+    listen: Option<SocketAddr>,
+
+    /// Print the configuration and nothing else; the ports of the backends are examples
+    #[arg(long)]
+    print_config: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  ringway demo
+  ringway demo --listen 127.0.0.1:9000
+  ringway demo --print-config > ringway.toml";
+
+pub(crate) fn run(args: &Args) -> ExitCode {
+    if args.print_config {
+        crate::print(config::text(args.listen.unwrap_or(USUAL), &backends::Addresses::EXAMPLES));
+        return ExitCode::SUCCESS;
+    }
+    logs::start(logs::Format::Text);
+    match prepare(args.listen) {
+        Ok((listen, addresses)) => serve(listen, &addresses),
+        Err(error) => {
+            crate::complain(format_args!("cannot start the demo: {error}"));
+            crate::CANNOT_START.into()
+        }
+    }
+}
+
+fn prepare(wanted: Option<SocketAddr>) -> io::Result<(SocketAddr, backends::Addresses)> {
+    let listen = free_address(wanted)?;
+    Ok((listen, backends::start()?))
+}
+
+fn serve(listen: SocketAddr, addresses: &backends::Addresses) -> ExitCode {
+    let text = config::text(listen, addresses);
+    let welcome = welcome(listen, &text);
+    let origin = Origin::Text { name: "the demo's configuration".to_owned(), text };
+    match ringway_admin::serve(origin, || crate::print(welcome)) {
+        // Streams of the page are open for as long as a browser is: Ctrl-C is meant to cut them.
+        Ending::DrainTimeout | Ending::Cut => ExitCode::SUCCESS,
+        ending => crate::exit_code(ending),
+    }
+}
+
+/// An address with a port of its own: the one wanted, or a free one where any will do. The proxy binds it anew; that
+/// another program takes it in between is unlikely, and would be said.
+fn free_address(wanted: Option<SocketAddr>) -> io::Result<SocketAddr> {
+    let bind = |address: SocketAddr| TcpListener::bind(address)?.local_addr();
+    match wanted {
+        Some(address) => {
+            bind(address).map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))
+        }
+        None => bind(USUAL).or_else(|_taken| {
+            let free = bind(SocketAddr::new(USUAL.ip(), 0))?;
+            tracing::info!("{USUAL} is taken: using {free}");
+            Ok(free)
+        }),
+    }
+}
+
+/// Everything that is printed once the proxy serves.
+fn welcome(listen: SocketAddr, config: &str) -> String {
+    let base = format!("http://{}", reachable(listen));
+    let rule = "-".repeat(80);
+    let stops: String = tour::stops(&base).iter().map(tour::Stop::to_string).collect();
+    format!(
+        "\n{rule}\n{config}{rule}\n\
+         That was the configuration. It is served on {base} now. In another terminal:\n\n\
+         {stops}Or open {base}/ in a browser. Ctrl-C ends the demo. Access log:\n\n"
+    )
+}
+
+/// An address that a client of this machine can connect to.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let loopback = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => std::net::Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(loopback, listen.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unspecified_address_is_reached_by_loopback() {
+        let reached = |listen: &str| reachable(listen.parse().unwrap()).to_string();
+        assert_eq!(reached("0.0.0.0:80"), "127.0.0.1:80");
+        assert_eq!(reached("[::]:80"), "[::1]:80");
+        assert_eq!(reached("192.0.2.1:80"), "192.0.2.1:80");
+    }
+
+    #[test]
+    fn a_taken_address_that_was_asked_for_is_an_error() {
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = taken.local_addr().unwrap();
+        let error = free_address(Some(address)).unwrap_err();
+        assert!(error.to_string().contains(&address.to_string()), "{error}");
+    }
+}

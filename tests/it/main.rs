@@ -1,0 +1,15 @@
+//! The integration tests: the real binary, started on a file, between raw clients and scripted backends, all on free ports
+//! of 127.0.0.1.
+//!
+//! One file for each section of what is promised on the wire and in the file. Functions listed in `on_both_drivers!` run
+//! once on io_uring and once on epoll. `RINGWAY_SOAK=1` runs the tests that have two sizes in their full one.
+
+#![allow(unreachable_pub, reason = "in a test binary nothing is public")]
+
+mod bodies;
+mod cases;
+mod connections;
+mod fields;
+mod harness;
+mod selftest;
+mod upgrades;
