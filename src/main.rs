@@ -47,7 +47,7 @@ Exit codes:
   1  the configuration has problems, or cannot be found or read
   2  the command line is wrong
   3  could not start: an address is taken, a permission is missing
-  4  connections were cut: server.drain_timeout ran out, or a second SIGTERM or SIGINT came
+  4  connections were cut, because a second SIGTERM or SIGINT came
   5  a worker thread failed";
 
 /// The configuration has problems.
@@ -67,10 +67,10 @@ fn main() -> ExitCode {
 /// What scripts see of the end of `run` and `demo`.
 fn exit_code(ending: Ending) -> ExitCode {
     match ending {
-        Ending::Drained => ExitCode::SUCCESS,
+        Ending::Drained | Ending::DrainTimeout => ExitCode::SUCCESS,
         Ending::BadConfiguration => BAD_CONFIGURATION.into(),
         Ending::CannotStart => CANNOT_START.into(),
-        Ending::DrainTimeout | Ending::Cut => 4.into(),
+        Ending::Cut => 4.into(),
         Ending::WorkerFailed => 5.into(),
     }
 }

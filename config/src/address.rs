@@ -37,7 +37,7 @@ fn no_listen_address(text: &str) -> Fault {
     }
     match text.parse::<IpAddr>() {
         Ok(IpAddr::V4(address)) => return fault.help(format!("a port is missing: write \"{address}:8080\"")),
-        Ok(IpAddr::V6(address)) => return fault.help(format!("write \"[{address}]:8080\"")),
+        Ok(IpAddr::V6(_)) => return fault.help("an IPv6 address stands in brackets: \"[::1]:8080\""),
         Err(_) => {}
     }
     match text.rsplit_once(':') {
@@ -223,7 +223,7 @@ mod tests {
         for (written, hint) in [
             ("8080", "\":8080\""),
             ("127.0.0.1", "\"127.0.0.1:8080\""),
-            ("::1", "\"[::1]:8080\""),
+            ("::1:80", "\"[::1]:8080\""),
             ("localhost:80", "\"127.0.0.1:80\""),
             ("*:80", "\":80\""),
             ("http://127.0.0.1:80", "no scheme"),

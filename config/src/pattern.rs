@@ -36,6 +36,10 @@ impl PathPattern {
             check_literal(prefix, "/*")?;
             return Ok(Self::Prefix(prefix.into()));
         }
+        if text.starts_with('^') {
+            let fault = Fault::new("a path is no regular expression");
+            return Err(fault.help("`pattern`, which is one, is not supported by this version yet"));
+        }
         check_literal(text, "")?;
         Ok(Self::Exact(text.into()))
     }
@@ -145,20 +149,8 @@ fn percent_encoded(c: char) -> String {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-
-    /// What a pattern takes, said in plain string operations: the oracle for the automaton.
-    pub(crate) fn takes(pattern: &PathPattern, path: &str) -> bool {
-        match pattern {
-            PathPattern::All => true,
-            PathPattern::Exact(exact) => path == &**exact,
-            PathPattern::Prefix(prefix) => {
-                path.strip_prefix(&**prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            }
-            PathPattern::Suffix(suffix) => path.ends_with(&**suffix),
-        }
-    }
 
     fn refused(text: &str) -> Fault {
         PathPattern::parse(text).expect_err(text)
@@ -200,5 +192,6 @@ pub(crate) mod tests {
         assert!(refused("/a b").help.unwrap().contains("%20"));
         assert!(refused("/a%2").message.contains("no valid request path"));
         assert!(refused("").message.contains("begins with"));
+        assert!(refused("^/api/.*$").help.unwrap().contains("pattern"));
     }
 }

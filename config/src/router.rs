@@ -41,13 +41,19 @@ impl Router {
     }
 }
 
-/// The enabled rules of one list, in order.
+/// The enabled rules of one list.
 #[derive(Debug, Default)]
 pub(crate) struct RuleList {
-    /// `None` when no rule is enabled.
-    table: Option<Arc<Table>>,
-    /// By the table's pattern number.
-    entries: Box<[Entry]>,
+    /// Most lists are one part; none is empty.
+    parts: Box<[Part]>,
+}
+
+/// Rules of a list that share a table.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) table: Arc<Table>,
+    /// By the table's pattern number, in the list's order.
+    pub(crate) entries: Box<[Entry]>,
 }
 
 /// A rule as far as matching looks at it, beyond its path.
@@ -60,20 +66,25 @@ pub(crate) struct Entry {
 }
 
 impl RuleList {
-    /// `entries` stand in the order of the patterns that `table` was made of.
-    pub(crate) fn new(table: Option<Arc<Table>>, entries: Vec<Entry>) -> Self {
-        Self { table, entries: entries.into() }
+    pub(crate) fn new(parts: Vec<Part>) -> Self {
+        Self { parts: parts.into() }
     }
 
     fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.parts.is_empty()
     }
 
-    /// The first rule that takes the request.
+    /// The first rule that takes the request: ids rise in the list's order.
+    fn winner(&self, request: &RouteRequest<'_>) -> Option<RuleId> {
+        self.parts.iter().filter_map(|part| part.winner(request)).min()
+    }
+}
+
+impl Part {
     fn winner(&self, request: &RouteRequest<'_>) -> Option<RuleId> {
         let entry = |pattern: u32| self.entries.get(pattern as usize);
         let accepts = |pattern| entry(pattern).is_some_and(|entry| entry.accepts(request));
-        entry(self.table.as_ref()?.winner(request.path, accepts)?).map(|entry| entry.rule)
+        entry(self.table.winner(request.path, accepts)?).map(|entry| entry.rule)
     }
 }
 
@@ -132,11 +143,16 @@ impl Hosts {
 
     /// The best host that has a site for the request's listener and path.
     fn find(&self, request: &RouteRequest<'_>) -> Option<Found> {
+        self.find_named(request).or_else(|| Some(Found { site: pick(&self.any, request)?, tenant_bytes: 0 }))
+    }
+
+    fn find_named(&self, request: &RouteRequest<'_>) -> Option<Found> {
+        if self.exact.is_empty() && self.wildcard.is_empty() {
+            return None;
+        }
         let mut buffer = [0; 256];
-        let named = request.host.and_then(|host| canonical(host, &mut buffer));
-        let named = named
-            .and_then(|host| self.find_exact(host, request).or_else(|| self.find_wildcard(host, request)));
-        named.or_else(|| Some(Found { site: pick(&self.any, request)?, tenant_bytes: 0 }))
+        let host = canonical(request.host?, &mut buffer)?;
+        self.find_exact(host, request).or_else(|| self.find_wildcard(host, request))
     }
 
     fn find_exact(&self, host: &[u8], request: &RouteRequest<'_>) -> Option<Found> {

@@ -62,7 +62,7 @@ impl Shape {
         for (key, value) in table {
             let key = key.get_ref().as_ref();
             match properties.and_then(|known| known.get(key)) {
-                Some(field) => self.value(value, field, &at.key(key)),
+                Some(field) => self.value(value, Field::of(field), &at.key(key)),
                 None => meant.extend(self.unknown(key, table, schema, at)),
             }
         }
@@ -102,8 +102,7 @@ impl Shape {
         meant
     }
 
-    fn value(&mut self, value: &Spanned<DeValue<'_>>, schema: &'static Value, at: &Pointer) {
-        let schema = Field::of(schema);
+    fn value(&mut self, value: &Spanned<DeValue<'_>>, schema: Field, at: &Pointer) {
         match (value.get_ref(), schema.kind()) {
             (DeValue::Table(table), Kind::Table) => self.table(table, schema.inner, at),
             (DeValue::Array(array), Kind::Array) => self.array(array, schema, at),
@@ -117,11 +116,8 @@ impl Shape {
     }
 
     fn array(&mut self, array: &DeArray<'_>, schema: Field, at: &Pointer) {
-        let Some(items) = schema.get("items") else {
-            return;
-        };
         for (index, item) in array.iter().enumerate() {
-            self.value(item, items, &at.index(index));
+            self.value(item, schema.items(), &at.index(index));
         }
     }
 
@@ -227,6 +223,11 @@ impl Field {
     /// A keyword, wherever it stands.
     pub(crate) fn get(self, keyword: &str) -> Option<&'static Value> {
         self.outer.get(keyword).or_else(|| self.inner.get(keyword))
+    }
+
+    /// What an array's elements are; the field itself when it is no array.
+    pub(crate) fn items(self) -> Self {
+        self.get("items").map_or(self, Self::of)
     }
 
     pub(crate) fn kind(self) -> Kind {
@@ -361,7 +362,9 @@ impl Field {
                 Some(format!("write a unit: \"{}s\"", number.as_str()))
             }
             (Kind::Size, DeValue::Integer(number)) => Some(format!("write a unit: \"{}B\"", number.as_str())),
-            (Kind::Array, DeValue::String(text)) => Some(format!("write [{text:?}]")),
+            (Kind::Array, DeValue::String(text)) if self.items().kind() == Kind::Text => {
+                Some(format!("write [{text:?}]"))
+            }
             (Kind::Table, DeValue::String(text)) => {
                 self.only_required().map(|key| format!("write {{ {key} = {text:?} }}"))
             }
@@ -374,6 +377,7 @@ impl Field {
     }
 }
 
+/// What was written, for a message.
 fn found(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) => format!("the string {text:?}"),
@@ -383,5 +387,95 @@ fn found(value: &DeValue<'_>) -> String {
         DeValue::Datetime(_) => "a date".to_owned(),
         DeValue::Array(_) => "an array".to_owned(),
         DeValue::Table(_) => "a table".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde::Deserialize;
+
+    use super::*;
+
+    const EVERYTHING: &str = include_str!("../../tests/configs/valid/everything.toml");
+
+    /// Values of every type, and texts that are nearly right.
+    fn value() -> impl Strategy<Value = toml::Value> {
+        let texts = ["", "auto", "json", "30s", "1d1d", "32KiB", "99999999999TiB", "io_uring", "\u{0}"];
+        prop_oneof![
+            prop::sample::select(texts.to_vec()).prop_map(toml::Value::from),
+            any::<i64>().prop_map(toml::Value::from),
+            (-2_i64..300).prop_map(toml::Value::from),
+            any::<f64>().prop_map(toml::Value::from),
+            any::<bool>().prop_map(toml::Value::from),
+            Just(toml::Value::Array(vec![toml::Value::from(1)])),
+            Just(toml::Value::Array(vec![toml::Value::from("x"), toml::Value::Table(toml::Table::new())])),
+            Just(toml::Value::Table(toml::Table::new())),
+            Just(toml::Value::Table(toml::Table::from_iter([("x".to_owned(), toml::Value::from(1))]))),
+            Just("1979-05-27".parse::<toml::Value>().unwrap_or(toml::Value::from("date"))),
+        ]
+    }
+
+    /// Puts `new` somewhere into `old`, by the numbers of `way`.
+    fn put(old: &mut toml::Value, way: &[usize], new: toml::Value) {
+        let Some((step, way)) = way.split_first() else {
+            *old = new;
+            return;
+        };
+        match old {
+            toml::Value::Table(table) if !table.is_empty() => {
+                let at = step % table.len();
+                if let Some((_, inner)) = table.iter_mut().nth(at) {
+                    put(inner, way, new);
+                }
+            }
+            toml::Value::Array(array) if !array.is_empty() => {
+                let at = step % array.len();
+                put(&mut array[at], way, new);
+            }
+            leaf => *leaf = new,
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 300 } else { 20_000 }))]
+
+        #[test]
+        fn what_the_shape_leaves_serde_takes(
+            changes in prop::collection::vec((prop::collection::vec(any::<usize>(), 1..6), value()), 1..8),
+        ) {
+            let mut file = toml::Value::Table(toml::from_str(EVERYTHING).unwrap());
+            for (way, new) in changes {
+                put(&mut file, &way, new);
+            }
+            let text = toml::to_string(&file).unwrap();
+            let mut file = DeTable::parse(&text).unwrap();
+            let shape = Shape::of(file.get_ref());
+            shape.prune(file.get_mut());
+            let read = Config::deserialize(toml::de::Deserializer::from(file));
+            prop_assert!(read.is_ok(), "{}\n{}", read.unwrap_err(), text);
+        }
+    }
+
+    #[test]
+    fn a_sound_file_has_nothing_to_find() {
+        let file = DeTable::parse(EVERYTHING).unwrap();
+        assert!(Shape::of(file.get_ref()).findings.is_empty());
+    }
+
+    #[test]
+    fn every_later_key_is_unknown_in_a_table_that_there_is() {
+        for (table, keys) in LATER {
+            let steps = Pointer((*table).to_owned()).steps().collect::<Vec<_>>();
+            let schema = steps.iter().fold(Field::of(&SCHEMA), |field, step| {
+                Field::of(field.inner.get("properties").unwrap().get(step).unwrap()).items()
+            });
+            for key in *keys {
+                assert!(
+                    schema.inner.get("properties").unwrap().get(*key).is_none(),
+                    "{table}/{key} is there"
+                );
+            }
+        }
     }
 }

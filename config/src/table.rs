@@ -2,8 +2,8 @@
 //! byte of the path, whatever the number of rules; after the last byte the end-of-input state has exactly the rules
 //! that match. Which of them wins is the caller's question, since methods and upgrades decide too.
 //!
-//! Building over budget is refused as a whole; splitting off the patterns to blame comes with the regex patterns,
-//! since paths without a regex grow a table no faster than their number.
+//! A table over its budget is refused as a whole. Lists are split before they explode where the reason is known
+//! beforehand (`compile::rules`); splitting off the regex patterns that turn out to be too costly comes with them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -81,12 +81,6 @@ impl Table {
         let length = self.lists.get(at).map_or(0, |length| *length as usize);
         self.lists.get(at + 1..at + 1 + length).unwrap_or_default()
     }
-
-    /// The bytes that the table holds.
-    #[cfg(test)]
-    pub(crate) fn memory_bytes(&self) -> usize {
-        self.dfa.memory_usage() + 4 * (self.first.len() + self.list_at.len() + self.lists.len())
-    }
 }
 
 fn automaton(patterns: &[PathPattern], budget_bytes: usize) -> Result<dense::DFA<Vec<u32>>, TableError> {
@@ -115,7 +109,7 @@ fn automaton(patterns: &[PathPattern], budget_bytes: usize) -> Result<dense::DFA
 /// Calls `visit` once with the number of each state that a path can end in, and its end-of-input state.
 fn for_each_state(dfa: &dense::DFA<Vec<u32>>, start: StateID, mut visit: impl FnMut(usize, StateID)) {
     let bytes: Vec<u8> = dfa.byte_classes().representatives(..).filter_map(|unit| unit.as_u8()).collect();
-    let mut seen = vec![false; dfa.memory_usage() / 4 >> dfa.stride2()];
+    let mut seen = vec![false; (dfa.memory_usage() / 4) >> dfa.stride2()];
     let mut waiting = vec![start];
     while let Some(state) = waiting.pop() {
         let index = state.as_usize() >> dfa.stride2();

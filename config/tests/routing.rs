@@ -285,6 +285,28 @@ fn each_of_ten_thousand_rules_is_met_by_its_own_path() {
 }
 
 #[test]
+fn many_prefixes_and_many_suffixes_keep_their_order() {
+    let text: String = (0..2_000)
+        .map(|index| match index % 20 {
+            7 => (format!("s{index}"), format!("*.end-{index}")),
+            _ => (format!("p{index}"), format!("/p{index}/*")),
+        })
+        .map(|(name, path)| rules(&[(&name, &path, "")]))
+        .collect();
+    let snapshot = compile(&(text + &rules(&[("all", "*", "")])));
+    for (path, expected) in [
+        ("/p6/x.end-7", "-/p6"),
+        ("/p8/x.end-7", "-/s7"),
+        ("/p8/x.end-27", "-/p8"),
+        ("/p1999", "-/p1999"),
+        ("/p1999.end-1987", "-/s1987"),
+        ("/p2000", "-/all"),
+    ] {
+        assert_eq!(routed(&snapshot, &get(None, path)), expected, "{path}");
+    }
+}
+
+#[test]
 fn a_change_builds_only_the_tables_of_the_lists_that_it_touches() {
     let mut compiler = Compiler::new();
     let site = |name: &str, path: &str, target: u16| {
@@ -358,11 +380,11 @@ fn path() -> impl Strategy<Value = String> {
 }
 
 fn pattern() -> impl Strategy<Value = String> {
-    let literal = segments().prop_map(|path| path.replace('*', "c"));
+    let literal = || segments().prop_map(|path| path.replace('*', "c"));
     prop_oneof![
         1 => prop::sample::select(vec!["*", "/*"]).prop_map(str::to_owned),
-        4 => literal.clone().prop_map(|path| if path.is_empty() { "/".to_owned() } else { path }),
-        4 => literal.prop_map(|path| if path.is_empty() { "/a/*".to_owned() } else { format!("{path}/*") }),
+        4 => literal().prop_map(|path| if path.is_empty() { "/".to_owned() } else { path }),
+        4 => literal().prop_map(|path| if path.is_empty() { "/a/*".to_owned() } else { format!("{path}/*") }),
         2 => prop::sample::select(vec!["*b", "*.b", "*/ab", "*/", "*F"]).prop_map(str::to_owned),
     ]
 }

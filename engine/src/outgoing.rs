@@ -46,6 +46,10 @@ fn write_request(sink: &mut Sink<'_>, head: &RequestHead, bytes: &[u8], edits: &
         let came = head.authority().map(|authority| authority.whole.of(bytes));
         encode::field(sink, b"Host", came.unwrap_or(edits.authority.as_bytes()));
     }
+    if head.version() == Version::Http10 {
+        // HTTP/1.0 has no expectations; passed on with our version, this one would be one.
+        drop = drop.with(FieldName::Expect);
+    }
     let max_forwards = forward::max_forwards(head, bytes);
     if let MaxForwards::Left(_) = max_forwards {
         drop = drop.with(FieldName::MaxForwards);
@@ -128,7 +132,8 @@ fn write_response(sink: &mut Sink<'_>, head: &ResponseHead, bytes: &[u8], edits:
     } else {
         sink.put(connection(edits.close, edits.version));
     }
-    if !head.has(FieldName::Date) {
+    // RFC 9110 section 6.6.1; a 101 is no final response.
+    if !head.has(FieldName::Date) && !edits.upgrade {
         encode::field(sink, b"Date", edits.date);
     }
     if edits.via {

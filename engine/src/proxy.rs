@@ -15,6 +15,7 @@ use crate::conn::{After, Client, DRAIN_BYTES};
 use crate::error::Error;
 use crate::net::buf::Buf;
 use crate::net::deadline::Ends;
+use crate::net::patrol::Look;
 use crate::outgoing::{self, RequestEdits};
 use crate::relay::{Asked, Done, Failure, Flow, Relay, Stage};
 use crate::request_id;
@@ -306,7 +307,7 @@ impl<'a> Exchange<'a> {
         }
         let part = self.body.read(input.filled_mut(), &self.settings.limits.wire);
         let part = part.map_err(|error| Error::Body(error.kind))?;
-        self.flow.request_bytes.set(part.data.len() as u64);
+        self.flow.count_request(part.data.len(), &self.settings.limits)?;
         if part.data.is_empty() && !part.complete {
             input.consume(part.consumed);
             return Ok(());
@@ -320,6 +321,9 @@ impl<'a> Exchange<'a> {
     async fn tunnel(&mut self, backend: &Backend, from_client: Buf, from_backend: Buf) -> After {
         self.worker.counters.tunnels.add(1);
         let idle = self.settings.timeouts.tunnel_idle;
+        // Nobody reads from a client whose backend takes nothing: a reset would go unnoticed.
+        let _watched =
+            self.client.registration.waiting(backend.stream.fd(), Look::PeerGone, self.worker.wheel.now());
         let carried =
             tunnel::run(&self.worker.bufs, self.client, backend, idle, from_client, from_backend).await;
         self.worker.counters.tunnels.sub(1);

@@ -9,6 +9,7 @@ use std::cell::Cell;
 use std::io;
 use std::net::Shutdown;
 
+use ringway_config::Limits;
 use ringway_wire::encode::CHUNK_HEAD_MAX;
 use ringway_wire::{
     BodyReader, Expect, FieldName, Framing, Method, Progress, RequestHead, ResponseHead, UpgradeRequest,
@@ -150,6 +151,16 @@ impl Flow {
         self.awaits_continue.set(awaits);
     }
 
+    /// Counts bytes of the request's body, whose limit holds for them whatever the head announced.
+    pub(crate) fn count_request(&self, bytes: usize, limits: &Limits) -> Result<(), Error> {
+        let total = self.request_bytes.get() + bytes as u64;
+        self.request_bytes.set(total);
+        match limits.max_request_body_bytes {
+            limit if limit > 0 && total > limit => Err(Error::BodyTooLarge),
+            _ => Ok(()),
+        }
+    }
+
     /// Forgets an attempt of which no byte of a response came.
     pub(crate) fn begin_again(&self) {
         self.deaf.set(false);
@@ -273,7 +284,7 @@ impl Relay<'_> {
             if !input.is_empty() {
                 let part =
                     body.read(input.filled_mut(), &limits.wire).map_err(|error| Error::Body(error.kind))?;
-                self.count_request(part.data.len())?;
+                self.flow.count_request(part.data.len(), limits)?;
                 if self.flow.deaf.get() || self.flow.response_done.get() {
                     drained += part.consumed;
                     input.consume(part.consumed);
@@ -291,15 +302,6 @@ impl Relay<'_> {
             if !self.read_request(input).await? {
                 return Ok(false);
             }
-        }
-    }
-
-    fn count_request(&self, bytes: usize) -> Result<(), Error> {
-        let total = self.flow.request_bytes.get() + bytes as u64;
-        self.flow.request_bytes.set(total);
-        match self.settings.limits.max_request_body_bytes {
-            limit if limit > 0 && total > limit => Err(Error::BodyTooLarge),
-            _ => Ok(()),
         }
     }
 
@@ -399,14 +401,18 @@ impl Relay<'_> {
         reply: &mut Buf,
         head: &mut ResponseHead,
     ) -> Result<Ended, Error> {
-        for _ in 0..=INTERIM_RESPONSES {
+        let mut interim_responses = 0;
+        loop {
             let head_bytes = self.read_response_head(reply, head).await?;
             if !head.is_interim() {
                 return self.final_response(out, reply, head, head_bytes).await;
             }
+            interim_responses += 1;
+            if interim_responses > INTERIM_RESPONSES {
+                return Err(Error::UpstreamBadResponse);
+            }
             self.pass_interim(out, reply, head, head_bytes).await?;
         }
-        Err(Error::UpstreamBadResponse)
     }
 
     async fn read_response_head(&self, reply: &mut Buf, head: &mut ResponseHead) -> Result<usize, Error> {

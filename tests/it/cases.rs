@@ -204,8 +204,10 @@ fn response_case(case: &Case, address: &Address, backend: &Backend, _: &()) {
             }
         }
         End::Broken { status: 0, .. } => {
-            let cut = client.try_response(&method);
-            assert!(cut.is_err(), "a broken body looks complete: {cut:?}");
+            // Cut short, or, when the break came in the same read as the head, an answer of Ringway's in its place.
+            if let Ok(answer) = client.try_response(&method) {
+                answer.assert_error(502, "upstream_bad_response");
+            }
         }
         end => panic!("no end of a response: {end:?}"),
     }

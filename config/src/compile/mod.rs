@@ -176,12 +176,14 @@ impl Parts {
         let mut upstreams = upstreams::Upstreams::of(&written.upstreams, findings);
         let mut sites = sites::Sites::of(&written.sites, &listeners, findings);
         let rules = rules::Rules::of(written, &mut upstreams, &mut sites, findings);
-        upstreams.warn_of_unused(findings);
         Self { settings, listeners, upstreams, sites, rules }
     }
 
-    /// Builds the tables. `None`, and a finding for each of them, when some are over their budget.
+    /// Builds the tables of a sound configuration, and notes what it leaves without use. `None`, and a finding for each
+    /// of them, when some tables are over their budget.
     fn snapshot(self, tables: &mut TableCache, findings: &mut Vec<Finding>) -> Option<Snapshot> {
+        self.upstreams.warn_of_unused(findings);
+        self.rules.warn_of_nothing(findings);
         let mut lists = self.rules.lists.into_iter().map(|list| list.build(tables, &self.settings, findings));
         let global = lists.next()?;
         let own: Vec<_> = lists.collect();

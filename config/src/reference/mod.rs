@@ -57,7 +57,7 @@ pub fn reference_markdown() -> String {
 /// One table of the file: what it is, its keys, an example, and the tables in it.
 fn section(page: &mut String, name: &str, field: Field, described: &mut Vec<&'static Value>) {
     let (table, heading) = match field.kind() {
-        Kind::Array => (items(field), format!("[[{name}]]")),
+        Kind::Array => (field.items(), format!("[[{name}]]")),
         _ => (field, format!("[{name}]")),
     };
     described.push(table.inner);
@@ -69,10 +69,10 @@ fn section(page: &mut String, name: &str, field: Field, described: &mut Vec<&'st
     for (key, inner) in properties(table.inner) {
         let inner = Field::of(inner);
         if inner.kind() == Kind::Array
-            && items(inner).kind() == Kind::Table
-            && !described.contains(&items(inner).inner)
+            && inner.items().kind() == Kind::Table
+            && !described.contains(&inner.items().inner)
         {
-            inner_table(page, name, key, items(inner));
+            inner_table(page, name, key, inner.items());
         }
     }
 }
@@ -89,10 +89,6 @@ fn inner_table(page: &mut String, name: &str, key: &str, table: Field) {
 fn properties(schema: &'static Value) -> impl Iterator<Item = (&'static str, &'static Value)> {
     let properties = schema.get("properties").and_then(Value::as_object).into_iter().flatten();
     properties.map(|(name, schema)| (name.as_str(), schema))
-}
-
-fn items(field: Field) -> Field {
-    field.get("items").map_or(field, Field::of)
 }
 
 /// The table of a table's keys.
@@ -112,7 +108,7 @@ fn keys(page: &mut String, table: Field) {
 
 fn takes(field: Field) -> String {
     match field.kind() {
-        Kind::Array if items(field).kind() == Kind::Table => "list of tables".to_owned(),
+        Kind::Array if field.items().kind() == Kind::Table => "list of tables".to_owned(),
         Kind::Array => "list of strings".to_owned(),
         Kind::Table => "table".to_owned(),
         Kind::Duration => "duration".to_owned(),

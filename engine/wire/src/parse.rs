@@ -36,14 +36,13 @@ impl RequestHead {
             return Ok(Progress::Partial);
         }
         let bounds = Bounds::of_request(limits);
-        let done = match self.lines.is_fresh() {
-            true => self.read_whole(buf, bounds)?,
-            false => None,
-        };
-        let done = match done {
-            Some(end) => Some(end),
-            None => self.read_lines(buf, bounds)?,
-        };
+        let mut done = None;
+        if self.lines.is_fresh() {
+            done = self.read_whole(buf, bounds)?;
+        }
+        if done.is_none() {
+            done = self.read_lines(buf, bounds)?;
+        }
         let Some(end) = done else { return Ok(Progress::Partial) };
         self.normalise(buf)?;
         Ok(Progress::Done(end))
@@ -188,14 +187,13 @@ impl ResponseHead {
             check_status_line_start(buf)?;
         }
         let bounds = Bounds::of_response(limits);
-        let done = match self.lines.is_fresh() {
-            true => self.read_whole(buf, bounds)?,
-            false => None,
-        };
-        let done = match done {
-            Some(end) => Some(end),
-            None => self.read_lines(buf, bounds)?,
-        };
+        let mut done = None;
+        if self.lines.is_fresh() {
+            done = self.read_whole(buf, bounds)?;
+        }
+        if done.is_none() {
+            done = self.read_lines(buf, bounds)?;
+        }
         Ok(done.map_or(Progress::Partial, Progress::Done))
     }
 

@@ -159,6 +159,7 @@ impl Proxy {
         let log = self.log.wait_for_end();
         assert_eq!(status.code(), Some(0), "exit status after SIGTERM:\n{log}");
         assert!(!log.contains("panicked"), "{log}");
+        assert!(!log.contains("connections cut"), "exchanges or tunnels were left:\n{log}");
         log
     }
 }
