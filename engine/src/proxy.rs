@@ -215,8 +215,10 @@ impl<'a> Exchange<'a> {
             };
             match relay.run(&mut out, input, &mut self.body, &mut heads.response).await {
                 Ok(Done::Complete(complete)) => {
-                    if complete.backend_reusable {
-                        backend.pool.clone().put(backend, self.worker.wheel.now());
+                    if complete.backend_reusable
+                        && let Some(pool) = backend.pool.upgrade()
+                    {
+                        pool.put(backend, self.worker.wheel.now());
                     }
                     return Ok(match (complete.client_closes, complete.request_read) {
                         (false, true) => After::KeepAlive,

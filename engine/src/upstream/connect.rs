@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use super::{Endpoint, Pool};
@@ -20,8 +20,8 @@ pub(crate) struct Backend {
     pub(crate) stream: Stream,
     /// It served an exchange before this one: then its failure may only mean that the backend closed it meanwhile.
     pub(crate) reused: bool,
-    /// Where it goes when it is idle.
-    pub(crate) pool: Rc<Pool>,
+    /// Where it goes when it is idle; gone when no configuration names the backend any more.
+    pub(crate) pool: Weak<Pool>,
 }
 
 /// Connects to an endpoint within `timeout`.
@@ -35,7 +35,7 @@ pub(crate) async fn dial(worker: &Worker, endpoint: &Endpoint, timeout: Duration
     }
     worker.counters.upstream_connects.add(1);
     let deadline = stream.deadline(&worker.wheel);
-    Ok(Backend { deadline, stream, reused: false, pool: endpoint.pool.clone() })
+    Ok(Backend { deadline, stream, reused: false, pool: Rc::downgrade(&endpoint.pool) })
 }
 
 fn blame(error: DialError) -> Error {

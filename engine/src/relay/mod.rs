@@ -1,0 +1,267 @@
+//! One attempt at an exchange: sends the request, reads the response, and streams both bodies at once, with backpressure.
+//! It decides no policy: what may be sent again, and what a client is told, is `proxy`'s.
+//!
+//! Two futures run side by side: `request` (client to backend) and `response` (backend to client). Only the second
+//! writes to the client. What one must know of the other stands in `Flow`; neither is ever dropped half-way, because a
+//! dropped read loses bytes: one ends the other by ending its socket.
+
+mod request;
+mod response;
+
+use std::cell::Cell;
+use std::io;
+
+use ringway_config::Limits;
+use ringway_wire::{
+    BodyReader, Expect, Method, RequestHead, ResponseHead, UpgradeRequest, Version, websocket,
+};
+
+use crate::body::BodyWriter;
+use crate::clients::Waiting;
+use crate::conn::Client;
+use crate::error::Error;
+use crate::net::buf::Buf;
+use crate::net::deadline::Ends;
+use crate::net::patrol::Look;
+use crate::net::task::{Stop, both};
+use crate::upstream::Backend;
+use crate::view::Settings;
+use crate::worker::Worker;
+
+/// The length of Sec-WebSocket-Key, in bytes (RFC 6455 section 4.1).
+const WEBSOCKET_KEY_BYTES: usize = 24;
+
+/// What the response side must know of the request, whose head is gone by then.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    pub(crate) method: Method,
+    pub(crate) version: Version,
+    /// The client wants the connection kept.
+    pub(crate) persistent: bool,
+    te_trailers: bool,
+    expects_continue: bool,
+    /// The key of a WebSocket handshake that goes upstream.
+    websocket_key: Option<[u8; WEBSOCKET_KEY_BYTES]>,
+}
+
+impl Asked {
+    pub(crate) fn new(head: &RequestHead, bytes: &[u8]) -> Self {
+        let upgrades = head.upgrade() == UpgradeRequest::WebSocket;
+        Self {
+            method: head.method(),
+            version: head.version(),
+            persistent: head.persistent(),
+            te_trailers: head.te_trailers(),
+            expects_continue: head.expect() == Expect::Continue && !head.framing().is_empty(),
+            websocket_key: websocket::key(head, bytes)
+                .filter(|_| upgrades)
+                .and_then(|key| key.try_into().ok()),
+        }
+    }
+
+    /// It is a handshake that may become a tunnel.
+    pub(crate) fn upgrades(&self) -> bool {
+        self.websocket_key.is_some()
+    }
+
+    /// The client waits for leave to send its body.
+    pub(crate) fn expects_continue(&self) -> bool {
+        self.expects_continue
+    }
+}
+
+/// Why an attempt failed, and how far it had come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Failure {
+    pub(crate) error: Error,
+    pub(crate) stage: Stage,
+}
+
+/// How far an attempt had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Nothing of the request was written.
+    Unsent,
+    /// The request's head, and of its body at most what went in the same buffer, was written; no byte of a response came.
+    Sent,
+    /// More went either way, but no final response has begun towards the client.
+    Answering,
+    /// The client has a part of the response. `looks_complete`: closing would look like its end.
+    Started { looks_complete: bool },
+}
+
+impl Failure {
+    /// Before anything was sent.
+    pub(crate) fn unsent(error: Error) -> Self {
+        Self { error, stage: Stage::Unsent }
+    }
+}
+
+/// How an attempt ended well.
+pub(crate) enum Done {
+    /// The response is complete.
+    Complete(Complete),
+    /// The backend switched protocols; `from_backend` holds what came behind its head.
+    Tunnel { from_backend: Buf },
+}
+
+/// What is left of a complete exchange.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Complete {
+    /// The client was told, or knows, that its connection closes.
+    pub(crate) client_closes: bool,
+    /// The whole request was read from the client, so another may follow.
+    pub(crate) request_read: bool,
+    /// The backend's connection is clean.
+    pub(crate) backend_reusable: bool,
+}
+
+/// What the two sides tell each other, and what `proxy` reads afterwards.
+#[derive(Default)]
+pub(crate) struct Flow {
+    /// The final response's status, once its head came.
+    pub(crate) status: Cell<u16>,
+    pub(crate) request_bytes: Cell<u64>,
+    pub(crate) response_bytes: Cell<u64>,
+    /// The request side found that the exchange must end.
+    abort: Cell<Option<Error>>,
+    /// The client still waits for 100.
+    awaits_continue: Cell<bool>,
+    /// The backend takes no more of the request.
+    deaf: Cell<bool>,
+    /// The response is complete: the rest of the request is only read to keep the connection.
+    response_done: Cell<bool>,
+    request_done: Cell<bool>,
+    /// More than the first buffer went to the backend.
+    sent_more: Cell<bool>,
+    /// A byte of a response came.
+    answered: Cell<bool>,
+    /// The client has a part of the final response.
+    started: Cell<bool>,
+    looks_complete: Cell<bool>,
+    /// Ends the request side's read.
+    stop_reading: Stop,
+}
+
+impl Flow {
+    /// Whether the client waits for 100 before it sends its body.
+    pub(crate) fn set_awaits_continue(&self, awaits: bool) {
+        self.awaits_continue.set(awaits);
+    }
+
+    /// Counts bytes of the request's body, whose limit holds for them whatever the head announced.
+    pub(crate) fn count_request(&self, bytes: usize, limits: &Limits) -> Result<(), Error> {
+        let total = self.request_bytes.get() + bytes as u64;
+        self.request_bytes.set(total);
+        match limits.max_request_body_bytes {
+            limit if limit > 0 && total > limit => Err(Error::BodyTooLarge),
+            _ => Ok(()),
+        }
+    }
+
+    /// Forgets an attempt of which no byte of a response came.
+    pub(crate) fn begin_again(&self) {
+        self.deaf.set(false);
+        self.response_done.set(false);
+    }
+}
+
+/// One attempt.
+pub(crate) struct Relay<'a> {
+    pub(crate) worker: &'a Worker,
+    pub(crate) client: &'a Client,
+    pub(crate) settings: &'a Settings,
+    pub(crate) backend: &'a Backend,
+    pub(crate) asked: Asked,
+    pub(crate) flow: &'a Flow,
+    /// How the request's body goes upstream.
+    pub(crate) request_writer: BodyWriter,
+}
+
+impl Relay<'_> {
+    /// Sends `out` (the head and the beginning of the body), then whatever `body` still has to give from `input` and the
+    /// client, and brings the response.
+    ///
+    /// # Errors
+    /// With the stage that was reached; `out` can be rewound and sent again as long as that is `Unsent` or `Sent`.
+    pub(crate) async fn run(
+        &self,
+        out: &mut Buf,
+        input: &mut Buf,
+        body: &mut BodyReader,
+        head: &mut ResponseHead,
+    ) -> Result<Done, Failure> {
+        let _watched = self.watch_client();
+        self.backend.deadline.arm(self.settings.timeouts.response, Ends::Both);
+        let whole = out.len();
+        if self.send(out).await.is_err() {
+            if out.len() == whole {
+                return Err(Failure::unsent(self.why_upstream_ended()));
+            }
+            // It may have answered before it closed: what it said is still read.
+            self.flow.deaf.set(true);
+        }
+        let mut reply = self.worker.bufs.take();
+        let result = if body.is_complete() {
+            self.flow.request_done.set(true);
+            self.response(out, &mut reply, head).await
+        } else {
+            let request = async { self.request_body(input, body).await };
+            both(request, self.response_beside(out, &mut reply, head)).await.1
+        };
+        match result {
+            Ok(Ended::Complete(complete)) => {
+                let request_read = self.flow.request_done.get();
+                Ok(Done::Complete(Complete { request_read, ..complete }))
+            }
+            Ok(Ended::Switched) => Ok(Done::Tunnel { from_backend: reply }),
+            Err(error) => Err(Failure { error, stage: self.stage() }),
+        }
+    }
+
+    /// Watches for the client's going away while nobody reads from it. One that asked for the connection to close after
+    /// the response may end its side at once.
+    fn watch_client(&self) -> Waiting<'_> {
+        let look = if self.asked.persistent && self.asked.version == Version::Http11 {
+            Look::PeerClosed
+        } else {
+            Look::PeerGone
+        };
+        self.client.registration.waiting(self.backend.stream.fd(), look, self.worker.wheel.now())
+    }
+
+    fn stage(&self) -> Stage {
+        let flow = self.flow;
+        match (flow.started.get(), flow.answered.get() || flow.sent_more.get()) {
+            (true, _) => Stage::Started { looks_complete: flow.looks_complete.get() },
+            (false, true) => Stage::Answering,
+            (false, false) => Stage::Sent,
+        }
+    }
+
+    async fn send(&self, out: &mut Buf) -> io::Result<()> {
+        while !out.is_empty() {
+            self.backend.stream.write(out).await?;
+        }
+        Ok(())
+    }
+
+    /// The backend's connection ended or failed: whose doing that was.
+    fn why_upstream_ended(&self) -> Error {
+        if let Some(error) = self.flow.abort.get() {
+            error
+        } else if self.client.registration.gone() {
+            Error::ClientGone
+        } else if self.backend.deadline.fired() {
+            Error::UpstreamTimeout
+        } else {
+            Error::UpstreamClosed
+        }
+    }
+}
+
+/// How the response's side ended.
+enum Ended {
+    Complete(Complete),
+    Switched,
+}

@@ -1,0 +1,112 @@
+//! The request's side: the client's body to the backend.
+
+use std::net::Shutdown;
+
+use ringway_wire::BodyReader;
+use ringway_wire::encode::CHUNK_HEAD_MAX;
+
+use super::Relay;
+use crate::conn::{DRAIN_BYTES, LINGER};
+use crate::error::Error;
+use crate::net::buf::Buf;
+use crate::net::deadline::Ends;
+
+impl Relay<'_> {
+    /// Brings the request's body to the backend; when the backend takes no more, or the response is complete, reads the
+    /// rest for nothing, up to [`DRAIN_BYTES`], to keep the client's connection.
+    pub(super) async fn request_body(&self, input: &mut Buf, body: &mut BodyReader) {
+        match self.forward_request_body(input, body).await {
+            Ok(whole) => self.flow.request_done.set(whole),
+            Err(error) => {
+                self.flow.abort.set(Some(error));
+                self.backend.stream.shutdown(Shutdown::Both);
+            }
+        }
+    }
+
+    /// Says whether the whole body was read.
+    async fn forward_request_body(&self, input: &mut Buf, body: &mut BodyReader) -> Result<bool, Error> {
+        let limits = &self.settings.limits;
+        let mut drained = 0;
+        loop {
+            if !input.is_empty() {
+                let part =
+                    body.read(input.filled_mut(), &limits.wire).map_err(|error| Error::Body(error.kind))?;
+                self.flow.count_request(part.data.len(), limits)?;
+                if self.flow.deaf.get() || self.flow.response_done.get() {
+                    drained += part.consumed;
+                    input.consume(part.consumed);
+                } else if part.data.is_empty() && !part.complete {
+                    input.consume(part.consumed);
+                } else {
+                    let framed = self.request_writer.frame(&self.worker.bufs, input, &part);
+                    self.send_part(input).await;
+                    framed.go_on(input);
+                }
+            }
+            if body.is_complete() || drained > DRAIN_BYTES {
+                return Ok(body.is_complete());
+            }
+            if !self.read_request(input).await? {
+                return Ok(false);
+            }
+        }
+    }
+
+    async fn send_part(&self, part: &mut Buf) {
+        self.flow.sent_more.set(true);
+        self.time_response();
+        while !part.is_empty() {
+            match self.backend.stream.write(part).await {
+                Ok(bytes) => {
+                    self.time_response();
+                    self.client.budget.spend(bytes).await;
+                }
+                Err(_) => {
+                    self.flow.deaf.set(true);
+                    return self.time_response();
+                }
+            }
+        }
+    }
+
+    /// The time for the response runs from the last byte of the request, until its final head comes.
+    pub(super) fn time_response(&self) {
+        if self.flow.status.get() == 0 {
+            self.backend.deadline.arm(self.settings.timeouts.response, Ends::Both);
+        }
+    }
+
+    /// While the client owes the next bytes, no time of the backend's runs.
+    pub(super) fn time_client(&self) {
+        self.client.reading.arm(self.settings.timeouts.client_body, Ends::Reading);
+        if self.flow.status.get() == 0 && !self.flow.deaf.get() {
+            self.backend.deadline.disarm();
+        }
+    }
+
+    /// Reads more of the body. `false`: the response is complete and no more came.
+    async fn read_request(&self, input: &mut Buf) -> Result<bool, Error> {
+        if input.is_empty() {
+            input.clear_with_front(CHUNK_HEAD_MAX);
+        }
+        input.make_room(self.settings.limits.wire.trailer_bytes as usize + 2);
+        match (self.flow.response_done.get(), self.flow.awaits_continue.get()) {
+            (true, _) => self.client.reading.arm(LINGER, Ends::Reading),
+            // It is the backend's turn to say 100; its own deadline runs.
+            (false, true) => {}
+            (false, false) => self.time_client(),
+        }
+        let read = self.client.read_until(input, &self.flow.stop_reading).await;
+        self.flow.awaits_continue.set(false);
+        match read {
+            Ok(n) if n > 0 => {
+                self.client.reading.disarm();
+                Ok(true)
+            }
+            _ if self.flow.response_done.get() => Ok(false),
+            _ if self.client.reading.fired() => Err(Error::RequestTimeout),
+            _ => Err(Error::ClientGone),
+        }
+    }
+}
