@@ -22,6 +22,14 @@ fn rules(count: usize) -> String {
     format!("{LISTENER}{}", (0..count).map(rule).collect::<String>())
 }
 
+/// What makes one table of prefixes and suffixes explode.
+fn rules_with_suffixes(count: usize) -> String {
+    let rule = |end: &str| {
+        format!("[[rules]]\nname = \"{end}\"\npath = \"*.{end}\"\ntarget = \"http://127.0.0.1:3000\"\n")
+    };
+    rules(count) + &["css", "js", "json", "png", "svg", "woff2"].map(rule).concat()
+}
+
 fn sites(count: usize) -> String {
     let site = |index| {
         format!(
@@ -57,6 +65,11 @@ fn among_rules(criterion: &mut Criterion) {
             bench.iter(|| snapshot.route(&request("example.com", black_box(next.next().unwrap()))));
         });
     }
+    let snapshot = compiled(&rules_with_suffixes(10_000));
+    let path = path(77) + "/items/1234.woff2";
+    group.bench_function("10000 and suffixes", |bench| {
+        bench.iter(|| snapshot.route(&request("example.com", black_box(&path))));
+    });
     group.finish();
 }
 
@@ -82,6 +95,15 @@ fn compile(criterion: &mut Criterion) {
     group.sample_size(10);
     group.bench_function("anew", |bench| {
         bench.iter_batched(Compiler::new, |mut compiler| compiler.compile(&source), BatchSize::PerIteration);
+    });
+    let with_suffixes = rules_with_suffixes(10_000);
+    let with_suffixes = Source { name: "bench.toml", text: &with_suffixes };
+    group.bench_function("anew, with suffixes", |bench| {
+        bench.iter_batched(
+            Compiler::new,
+            |mut compiler| compiler.compile(&with_suffixes),
+            BatchSize::PerIteration,
+        );
     });
     let mut compiler = Compiler::new();
     let _held = compiler.compile(&source);

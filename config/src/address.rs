@@ -13,7 +13,7 @@ const UNIX_PATH_BYTES_MAX: usize = 107;
 /// The port of `http` (RFC 9110 4.2.1).
 const HTTP_PORT: u16 = 80;
 
-/// Reads a listener's address: "127.0.0.1:8080", ":8080", "[::]:443", "unix:/path".
+/// Reads a listener's address: `127.0.0.1:8080`, `:8080`, `[::]:443`, `unix:/path`.
 ///
 /// # Errors
 /// What is wrong, and where it can be guessed what was meant.

@@ -123,13 +123,13 @@ pub(crate) struct Config {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Server {
-    /// Worker threads, each with its own event loop. "auto": one for each CPU that the process may use, at most its
+    /// Worker threads, each with its own event loop. `"auto"`: one for each CPU that the process may use, at most its
     /// CPU quota rounded up.
     #[schemars(extend("minimum" = 1, "maximum" = 1024))]
     pub(crate) workers: AutoOr,
     /// Pin each worker to a CPU. With a CPU quota workers are never pinned.
     pub(crate) pin: bool,
-    /// The kernel interface under the event loops. "auto": io_uring where the kernel allows it, else epoll.
+    /// The kernel interface under the event loops. `"auto"`: io_uring where the kernel allows it, else epoll.
     pub(crate) driver: Driver,
     /// How long SIGTERM and SIGINT wait for running exchanges before what is left is cut.
     #[schemars(extend("x-minimum" = "0s", "x-maximum" = "1d"))]
@@ -138,10 +138,10 @@ pub(crate) struct Server {
     /// queue. 0: no limit but the process's number of open files.
     #[schemars(range(max = 16_777_216))]
     pub(crate) max_connections: u64,
-    /// Peers whose X-Forwarded-* and Forwarded fields are believed: addresses ("192.0.2.7"), networks
-    /// ("10.0.0.0/8", "2001:db8::/32"), and "unix" for every peer on a Unix socket.
+    /// Peers whose `X-Forwarded-*` and Forwarded fields are believed: addresses (`"192.0.2.7"`), networks
+    /// (`"10.0.0.0/8"`, `"2001:db8::/32"`), and `"unix"` for every peer on a Unix socket.
     pub(crate) trusted_proxies: Vec<String>,
-    /// The field that carries a request id, such as "x-request-id". An id is made for a request that has none; one
+    /// The field that carries a request id, such as `"x-request-id"`. An id is made for a request that has none; one
     /// that came is kept only from trusted proxies. false: no request ids.
     pub(crate) request_id: TextOrFalse,
     /// Add `Via: 1.1 ringway` both ways. RFC 9110 7.6.3 asks proxies for it; it is off because several servers stop
@@ -201,8 +201,8 @@ impl Default for Forwarded {
 pub(crate) struct Listener {
     /// The name that sites use; without it, the address is the name.
     pub(crate) name: Option<String>,
-    /// Where to listen: "127.0.0.1:8080"; ":8080" and "[::]:8080" for every address, IPv4 and IPv6; "unix:/path".
-    /// Port 0 lets the system choose.
+    /// Where to listen: `"127.0.0.1:8080"`; `":8080"` and `"[::]:8080"` for every address, IPv4 and IPv6;
+    /// `"unix:/path"`. Port 0 lets the system choose.
     pub(crate) address: String,
 }
 
@@ -229,7 +229,7 @@ pub(crate) struct Limits {
     /// Fields in a trailer section.
     #[schemars(range(min = 0, max = 256))]
     pub(crate) trailer_fields: u16,
-    /// A request body; past it the client gets 413. "0": no limit.
+    /// A request body; past it the client gets 413. `"0"`: no limit.
     #[schemars(extend("x-minimum" = "0", "x-maximum" = "1024TiB"))]
     pub(crate) max_request_body: Size,
     /// Memory for the matching table of one rule list, and again while it is built. A list that needs more is
@@ -313,10 +313,10 @@ const fn seconds(count: u64) -> Span {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct AccessLog {
-    /// "off", "stdout", "stderr", or a file to append to, which SIGUSR1 reopens. A file with one of these names is
-    /// written as "./off".
+    /// `"off"`, `"stdout"`, `"stderr"`, or a file to append to, which SIGUSR1 reopens. A file with one of these names is
+    /// written as `"./off"`.
     pub(crate) path: String,
-    /// "json": one object in a line, with the fields below. "common": the Common Log Format of old.
+    /// `"json"`: one object in a line, with the fields below. `"common"`: the Common Log Format of old.
     pub(crate) format: LogFormat,
     /// The share of exchanges that are logged, chosen at random.
     #[schemars(range(min = 0.0, max = 1.0))]
@@ -363,7 +363,7 @@ impl Default for Upstream {
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("required" = ["url"]))]
 pub(crate) struct Backend {
-    /// Where it listens: "http://host:port" (port 80 when none is given), or "unix:/path". Host names are looked up
+    /// Where it listens: `"http://host:port"` (port 80 when none is given), or `"unix:/path"`. Host names are looked up
     /// beside the request path; one that does not resolve is a backend that is down.
     pub(crate) url: String,
 }
@@ -375,13 +375,13 @@ pub(crate) struct Backend {
 pub(crate) struct Site {
     /// Its name, unique among sites.
     pub(crate) name: String,
-    /// Its hosts, without ports: names ("example.com"), wildcards that take one or more labels ("*.example.com",
-    /// which is not example.com itself), IP addresses, and "*" for every host and none. What a wildcard took goes to
+    /// Its hosts, without ports: names (`"example.com"`), wildcards that take one or more labels (`"*.example.com"`,
+    /// which is not example.com itself), IP addresses, and `"*"` for every host and none. What a wildcard took goes to
     /// the backend as `x-vhost-tenant`.
     pub(crate) hosts: Vec<String>,
     /// The names of the listeners it is on; without this key, all.
     pub(crate) listeners: Option<Vec<String>>,
-    /// The paths it takes, by whole segments: "/admin" takes /admin and /admin/x, not /administrator. Without this
+    /// The paths it takes, by whole segments: `"/admin"` takes /admin and /admin/x, not /administrator. Without this
     /// key, every path.
     pub(crate) path_prefix: Option<String>,
     /// Its own rules, tried before those of every site. The keys are those of `[[rules]]`.
@@ -399,14 +399,14 @@ pub(crate) struct Rule {
     pub(crate) description: String,
     /// Takes part in matching.
     pub(crate) enabled: bool,
-    /// The paths it takes: "/graphql" exactly that; "/api/*" a prefix by whole segments (/api, /api/, /api/x, not
-    /// /apix); "*.json" a suffix; "*" or "/*" all. Matched as sent, dot segments removed, nothing decoded.
+    /// The paths it takes: `"/graphql"` exactly that; `"/api/*"` a prefix by whole segments (/api, /api/, /api/x, not
+    /// /apix); `"*.json"` a suffix; `"*"` or `"/*"` all. Matched as sent, dot segments removed, nothing decoded.
     pub(crate) path: String,
-    /// The methods it takes, such as ["GET", "HEAD"]; without this key, all. GET does not cover HEAD.
+    /// The methods it takes, such as `["GET", "HEAD"]`; without this key, all. GET does not cover HEAD.
     pub(crate) methods: Option<Vec<String>>,
     /// Takes WebSocket upgrades. With false it takes no part in matching one.
     pub(crate) ws: bool,
-    /// Where its requests go: "http://host:port/base" (ws is read as http). The request's path is put after the
+    /// Where its requests go: `"http://host:port/base"` (ws is read as http). The request's path is put after the
     /// base path. Exactly one of `target` and `upstream`.
     pub(crate) target: Option<String>,
     /// The name of the upstream its requests go to. Exactly one of `target` and `upstream`.

@@ -330,6 +330,25 @@ mod tests {
     }
 
     #[test]
+    fn the_reference_lists_every_field() {
+        let reference = include_str!("../../docs/reference.md");
+        let record = Record {
+            upstream: Some("u".into()),
+            backend: Some("b".into()),
+            error: Some(Error::BadUpgrade),
+            request_id: Some("i".into()),
+            ..Record::default()
+        };
+        let mut out = Vec::new();
+        record.json(&mut out);
+        let line = String::from_utf8(out).unwrap();
+        let names = line.split(['{', ',']).filter_map(|part| part.strip_prefix('"')?.split('"').next());
+        for name in names.chain(["site", "rule"]) {
+            assert!(reference.contains(&format!("`{name}`")), "{name}");
+        }
+    }
+
+    #[test]
     fn common_times_are_rearranged_dates() {
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
         assert_eq!(clf_time(time), "06/Nov/1994:08:49:37 +0000");

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::mpsc::Sender;
 
-use crate::conn;
+use crate::conn::{self, Client};
 use crate::net::deadline::TICK;
 use crate::net::listen::Acceptor;
 use crate::net::stream::Stream;
@@ -97,8 +97,9 @@ async fn admit(worker: &Rc<Worker>, listener: &Rc<Listener>, stream: Stream, pee
     worker.counters.accepted.add(1);
     worker.counters.connections.add(1);
     let place = Place(worker.clone());
+    let client = Client::new(worker, listener.clone(), stream, peer, place);
     let counters = worker.counters.clone();
-    task::spawn(conn::serve(worker.clone(), listener.clone(), stream, peer, place), move || {
+    task::spawn(conn::serve(worker.clone(), client), move || {
         counters.panics.add(1);
         tracing::error!("a connection panicked and was closed");
     });

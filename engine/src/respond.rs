@@ -226,6 +226,14 @@ mod tests {
     }
 
     #[test]
+    fn the_reference_lists_every_code() {
+        let reference = include_str!("../../docs/reference.md");
+        for code in CODE_NAMES {
+            assert!(reference.contains(&format!("`{code}`")), "{code}");
+        }
+    }
+
+    #[test]
     fn every_code_has_a_counter() {
         let all = [Error::NoSite, Error::Loop, Error::ClientGone, Error::UpstreamDns, Error::BodyTooLarge];
         assert!(all.iter().all(|&error| code_index(answer(error).code) < CODES));

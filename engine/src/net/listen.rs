@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd};
 use std::path::{Path, PathBuf};
 
@@ -57,7 +57,13 @@ pub(crate) fn bind(address: &ListenAddress, workers: usize, driver: Driver) -> i
 }
 
 fn bind_tcp(address: SocketAddr, workers: usize, driver: Driver) -> io::Result<Bound> {
-    let first = tcp_socket(address, false)?;
+    let first = match tcp_socket(address, false) {
+        // The kernel has no IPv6: the unspecified address stands for all of IPv4 then.
+        Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) && address.ip().is_unspecified() => {
+            tcp_socket((Ipv4Addr::UNSPECIFIED, address.port()).into(), false)?
+        }
+        socket => socket?,
+    };
     let local = first.local_addr()?.as_socket().unwrap_or(address);
     let sockets = if driver == Driver::Epoll {
         drop(first);

@@ -1,11 +1,10 @@
 //! Tasks: spawning so that a panic ends one task and not its worker, ending an operation that is pending, giving way to the
 //! neighbours, and waiting for two things at once.
 
-use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -15,24 +14,34 @@ use monoio::io::{CancelHandle, Canceller};
 /// Runs a future as a task of this worker. A panic in it is reported to `on_panic` and goes no further.
 pub(crate) fn spawn(future: impl Future<Output = ()> + 'static, on_panic: impl FnOnce() + 'static) {
     // The task goes on without its handle.
-    drop(monoio::spawn(async move {
-        let mut future = pin!(future);
-        let outcome = poll_fn(|cx| caught(cx, |cx| future.as_mut().poll(cx))).await;
-        if outcome.is_err() {
-            on_panic();
-        }
-    }));
+    drop(monoio::spawn(Caught { future, on_panic: Some(on_panic) }));
 }
 
-fn caught<T>(
-    cx: &mut Context<'_>,
-    poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
-) -> Poll<Result<T, Box<dyn Any + Send>>> {
-    // What a panic leaves behind belongs to the task that ends with it: workers hold no borrow across an await.
-    match catch_unwind(AssertUnwindSafe(|| poll(cx))) {
-        Ok(Poll::Ready(value)) => Poll::Ready(Ok(value)),
-        Ok(Poll::Pending) => Poll::Pending,
-        Err(panic) => Poll::Ready(Err(panic)),
+/// A future whose panics end it. A struct and not an async block, which would keep room for the future twice.
+struct Caught<F, P> {
+    future: F,
+    on_panic: Option<P>,
+}
+
+impl<F: Future<Output = ()>, P: FnOnce()> Future for Caught<F, P> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        // SAFETY: `future` is pinned with the struct and never moved out of it; `on_panic` is not pinned.
+        let (future, on_panic) = unsafe {
+            let this = self.get_unchecked_mut();
+            (Pin::new_unchecked(&mut this.future), &mut this.on_panic)
+        };
+        // What a panic leaves behind belongs to the task that ends with it: workers hold no borrow across an await.
+        match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
+            Ok(poll) => poll,
+            Err(_) => {
+                if let Some(on_panic) = on_panic.take() {
+                    on_panic();
+                }
+                Poll::Ready(())
+            }
+        }
     }
 }
 
