@@ -443,7 +443,8 @@ impl<'a> Exchange<'a> {
             counters.error(respond::code_index(respond::answer(error).code));
         }
         if let Some(record) = &mut self.record {
-            record.status = self.flow.status.get();
+            let answered = self.error.map(respond::answer).map_or(0, |answer| answer.status);
+            record.status = if self.flow.status.get() == 0 { answered } else { self.flow.status.get() };
             record.request_bytes = self.flow.request_bytes.get();
             record.response_bytes = self.flow.response_bytes.get();
             record.took = took;

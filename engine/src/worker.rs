@@ -139,6 +139,10 @@ fn date_now() -> [u8; DATE_BYTES] {
 /// The worker's main future: obeys the control thread until that goes away.
 pub(crate) async fn run(worker: Rc<Worker>, commands: std::os::unix::net::UnixStream, queue: CommandQueue) {
     task::spawn(worker.turns.clone().usher(), || {});
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a worker that has lost its clock must not go on; see tick_on"
+    )]
     task::spawn(tick_on(worker.clone()), || std::process::abort());
     let listeners = Listeners::default();
     if let Err(error) = obey(&worker, &listeners, commands, &queue).await {

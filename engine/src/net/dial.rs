@@ -53,7 +53,12 @@ pub(crate) async fn dial(address: &Address, timeout: Duration) -> Result<Stream,
             Adopted::Unix(stream) => stream.writable(true).await,
         }
     };
-    match monoio::time::timeout(timeout, writable).await {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "waiting for room to write takes nothing, so it may be dropped"
+    )]
+    let waited = monoio::time::timeout(timeout, writable).await;
+    match waited {
         Err(_) => return Err(DialError::Timeout),
         Ok(result) => result.map_err(DialError::Failed)?,
     }

@@ -14,6 +14,7 @@ use monoio::io::{CancelHandle, Canceller};
 /// Runs a future as a task of this worker. A panic in it is reported to `on_panic` and goes no further.
 pub(crate) fn spawn(future: impl Future<Output = ()> + 'static, on_panic: impl FnOnce() + 'static) {
     // The task goes on without its handle.
+    #[expect(clippy::disallowed_methods, reason = "here its panics are caught")]
     drop(monoio::spawn(Caught { future, on_panic: Some(on_panic) }));
 }
 
@@ -46,6 +47,7 @@ impl<F: Future<Output = ()>, P: FnOnce()> Future for Caught<F, P> {
 }
 
 /// Waits, coarsely; for rare waits only (a timer of its own each time).
+#[expect(clippy::disallowed_methods, reason = "the rare waits")]
 pub(crate) async fn sleep(duration: Duration) {
     monoio::time::sleep(duration).await;
 }

@@ -10,6 +10,7 @@ mod response;
 
 use std::cell::Cell;
 use std::io;
+use std::time::Duration;
 
 use ringway_config::Limits;
 use ringway_wire::{
@@ -125,6 +126,14 @@ pub(crate) struct Flow {
     pub(crate) response_bytes: Cell<u64>,
     /// The request side found that the exchange must end.
     abort: Cell<Option<Error>>,
+    /// How long the backend may be silent: `response` until its final head, then the body's limit.
+    stall: Cell<Duration>,
+    /// The response's side waits for the backend.
+    reading_backend: Cell<bool>,
+    /// The request's side waits for the backend to take bytes.
+    writing_backend: Cell<bool>,
+    /// The request's side waits for the client's next bytes.
+    client_owes: Cell<bool>,
     /// The client still waits for 100.
     awaits_continue: Cell<bool>,
     /// The backend takes no more of the request.
@@ -163,6 +172,8 @@ impl Flow {
     pub(crate) fn begin_again(&self) {
         self.deaf.set(false);
         self.response_done.set(false);
+        self.reading_backend.set(false);
+        self.client_owes.set(false);
     }
 }
 
@@ -192,7 +203,8 @@ impl Relay<'_> {
         head: &mut ResponseHead,
     ) -> Result<Done, Failure> {
         let _watched = self.watch_client();
-        self.backend.deadline.arm(self.settings.timeouts.response, Ends::Both);
+        self.flow.stall.set(self.settings.timeouts.response);
+        self.turn(&self.flow.writing_backend, true);
         let whole = out.len();
         if self.send(out).await.is_err() {
             if out.len() == whole {
@@ -201,6 +213,7 @@ impl Relay<'_> {
             // It may have answered before it closed: what it said is still read.
             self.flow.deaf.set(true);
         }
+        self.turn(&self.flow.writing_backend, false);
         let mut reply = self.worker.bufs.take();
         let result = if body.is_complete() {
             self.flow.request_done.set(true);
@@ -228,6 +241,19 @@ impl Relay<'_> {
             Look::PeerGone
         };
         self.client.registration.waiting(self.backend.stream.fd(), look, self.worker.wheel.now())
+    }
+
+    /// Notes that one side begins to wait, or goes on, and settles whose time runs. The backend's does while it is to take
+    /// bytes, and while it is to send some, unless the client still owes the next bytes of the request; it begins anew
+    /// whenever something moved. While a slow client takes what came, nobody's time runs but the client's own.
+    fn turn(&self, what: &Cell<bool>, now: bool) {
+        what.set(now);
+        let flow = self.flow;
+        if flow.writing_backend.get() || (flow.reading_backend.get() && !flow.client_owes.get()) {
+            self.backend.deadline.arm(flow.stall.get(), Ends::Both);
+        } else {
+            self.backend.deadline.disarm();
+        }
     }
 
     fn stage(&self) -> Stage {

@@ -55,34 +55,21 @@ impl Relay<'_> {
 
     async fn send_part(&self, part: &mut Buf) {
         self.flow.sent_more.set(true);
-        self.time_response();
-        while !part.is_empty() {
-            match self.backend.stream.write(part).await {
-                Ok(bytes) => {
-                    self.time_response();
-                    self.client.budget.spend(bytes).await;
-                }
-                Err(_) => {
-                    self.flow.deaf.set(true);
-                    return self.time_response();
-                }
+        while !part.is_empty() && !self.flow.deaf.get() {
+            self.turn(&self.flow.writing_backend, true);
+            let written = self.backend.stream.write(part).await;
+            self.turn(&self.flow.writing_backend, false);
+            match written {
+                Ok(bytes) => self.client.budget.spend(bytes).await,
+                Err(_) => self.flow.deaf.set(true),
             }
         }
     }
 
-    /// The time for the response runs from the last byte of the request, until its final head comes.
-    pub(super) fn time_response(&self) {
-        if self.flow.status.get() == 0 {
-            self.backend.deadline.arm(self.settings.timeouts.response, Ends::Both);
-        }
-    }
-
-    /// While the client owes the next bytes, no time of the backend's runs.
+    /// The client's time for its next bytes begins. A backend that takes no more is not kept waiting by them.
     pub(super) fn time_client(&self) {
         self.client.reading.arm(self.settings.timeouts.client_body, Ends::Reading);
-        if self.flow.status.get() == 0 && !self.flow.deaf.get() {
-            self.backend.deadline.disarm();
-        }
+        self.turn(&self.flow.client_owes, !self.flow.deaf.get());
     }
 
     /// Reads more of the body. `false`: the response is complete and no more came.
@@ -99,6 +86,7 @@ impl Relay<'_> {
         }
         let read = self.client.read_until(input, &self.flow.stop_reading).await;
         self.flow.awaits_continue.set(false);
+        self.turn(&self.flow.client_owes, false);
         match read {
             Ok(n) if n > 0 => {
                 self.client.reading.disarm();

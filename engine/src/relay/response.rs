@@ -1,7 +1,6 @@
 //! The response's side: heads and body from the backend to the client. Nothing else writes to the client meanwhile.
 
 use std::net::Shutdown;
-use std::time::Duration;
 
 use ringway_wire::encode::CHUNK_HEAD_MAX;
 use ringway_wire::{BodyReader, FieldName, Framing, Progress, ResponseHead, Version, websocket};
@@ -65,10 +64,15 @@ impl Relay<'_> {
     async fn read_response_head(&self, reply: &mut Buf, head: &mut ResponseHead) -> Result<usize, Error> {
         let limits = &self.settings.limits.wire;
         head.clear();
+        // Once for the whole head: one that trickles in gains no time.
+        self.turn(&self.flow.reading_backend, true);
         loop {
             if !reply.is_empty() {
                 match head.read(reply.filled(), limits) {
-                    Ok(Progress::Done(head_bytes)) => return Ok(head_bytes),
+                    Ok(Progress::Done(head_bytes)) => {
+                        self.turn(&self.flow.reading_backend, false);
+                        return Ok(head_bytes);
+                    }
                     Ok(Progress::Partial) => {}
                     Err(_) => return Err(Error::UpstreamBadResponse),
                 }
@@ -89,7 +93,6 @@ impl Relay<'_> {
         head: &ResponseHead,
         head_bytes: usize,
     ) -> Result<(), Error> {
-        self.time_response();
         if self.asked.version == Version::Http11 {
             out.clear();
             outgoing::interim(out, head, reply.filled());
@@ -110,6 +113,7 @@ impl Relay<'_> {
         head_bytes: usize,
     ) -> Result<Ended, Error> {
         out.clear();
+        self.flow.status.set(head.status());
         if head.status() == 101 {
             return self.switch(out, reply, head, head_bytes).await;
         }
@@ -126,7 +130,8 @@ impl Relay<'_> {
         };
         reply.consume(head_bytes);
         let writer = BodyWriter::new(to_client, self.asked.te_trailers);
-        self.response_body(out, reply, BodyReader::for_response(framing), writer, stall).await?;
+        self.flow.stall.set(stall);
+        self.response_body(out, reply, BodyReader::for_response(framing), writer).await?;
         let clean = head.persistent() && framing != Framing::UntilClose && reply.is_empty();
         let request_read = self.flow.request_done.get();
         Ok(Ended::Complete(Complete {
@@ -154,7 +159,6 @@ impl Relay<'_> {
     }
 
     fn write_head(&self, out: &mut Buf, reply: &Buf, head: &ResponseHead, framing: Framing, close: bool) {
-        self.flow.status.set(head.status());
         let edits = ResponseEdits {
             version: self.asked.version,
             framing,
@@ -192,7 +196,6 @@ impl Relay<'_> {
         reply: &mut Buf,
         mut body: BodyReader,
         writer: BodyWriter,
-        stall: Duration,
     ) -> Result<(), Error> {
         loop {
             let part = self.next_part(reply, &mut body, writer)?;
@@ -208,7 +211,7 @@ impl Relay<'_> {
             if body.is_complete() {
                 return Ok(());
             }
-            if !self.read_response(reply, stall).await? {
+            if !self.read_response(reply).await? {
                 body.at_eof().map_err(|_| Error::UpstreamClosed)?;
                 out.append(writer.end_at_close());
                 return self.to_client(out).await;
@@ -237,13 +240,15 @@ impl Relay<'_> {
     }
 
     /// Reads more of the body. `false`: the backend ended its side.
-    async fn read_response(&self, reply: &mut Buf, stall: Duration) -> Result<bool, Error> {
+    async fn read_response(&self, reply: &mut Buf) -> Result<bool, Error> {
         if reply.is_empty() {
             self.renew(reply);
         }
         reply.make_room(self.settings.limits.wire.trailer_bytes as usize + 2);
-        self.backend.deadline.arm(stall, Ends::Both);
-        match self.backend.stream.read(reply).await {
+        self.turn(&self.flow.reading_backend, true);
+        let read = self.backend.stream.read(reply).await;
+        self.turn(&self.flow.reading_backend, false);
+        match read {
             Ok(n) if n > 0 => {
                 self.client.budget.spend(n).await;
                 Ok(true)
