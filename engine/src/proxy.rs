@@ -325,7 +325,7 @@ impl<'a> Exchange<'a> {
         let idle = self.settings.timeouts.tunnel_idle;
         // Nobody reads from a client whose backend takes nothing: a reset would go unnoticed.
         let _watched =
-            self.client.registration.waiting(backend.stream.fd(), Look::PeerGone, self.worker.wheel.now());
+            self.client.registration.waiting(backend.stream.fd(), Look::PeerReset, self.worker.wheel.now());
         let carried =
             tunnel::run(&self.worker.bufs, self.client, backend, idle, from_client, from_backend).await;
         self.worker.counters.tunnels.sub(1);

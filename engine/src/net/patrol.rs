@@ -8,7 +8,7 @@ use std::os::fd::RawFd;
 #[derive(Default)]
 pub(crate) struct Patrol {
     fds: Vec<libc::pollfd>,
-    keys: Vec<usize>,
+    looks: Vec<(usize, Look)>,
 }
 
 /// What to look for on a socket.
@@ -18,6 +18,8 @@ pub(crate) enum Look {
     PeerClosed,
     /// The peer is gone; that it will send no more is fine.
     PeerGone,
+    /// The peer has reset the connection. An end of both halves is fine: bytes may still be on their way out of our buffers.
+    PeerReset,
     /// Anything at all: bytes, an end, an error.
     Anything,
 }
@@ -27,8 +29,15 @@ impl Look {
         match self {
             Self::PeerClosed => libc::POLLRDHUP,
             // Errors and hang-ups are always reported.
-            Self::PeerGone => 0,
+            Self::PeerGone | Self::PeerReset => 0,
             Self::Anything => libc::POLLIN | libc::POLLRDHUP,
+        }
+    }
+
+    fn sees(self, events: libc::c_short) -> bool {
+        match self {
+            Self::PeerReset => events & libc::POLLERR != 0,
+            _ => events != 0,
         }
     }
 }
@@ -37,18 +46,18 @@ impl Patrol {
     /// Adds a socket; `key` is what [`run`](Self::run) calls it.
     pub(crate) fn add(&mut self, key: usize, fd: RawFd, look: Look) {
         self.fds.push(libc::pollfd { fd, events: look.events(), revents: 0 });
-        self.keys.push(key);
+        self.looks.push((key, look));
     }
 
     /// Looks at all sockets that were added, without waiting, calls `seen` for those where it is so, and forgets them
     /// all.
     pub(crate) fn run(&mut self, mut seen: impl FnMut(usize)) {
         if !self.fds.is_empty() && self.poll() > 0 {
-            let hits = self.fds.iter().zip(&self.keys).filter(|(fd, _)| fd.revents != 0);
-            hits.for_each(|(_, &key)| seen(key));
+            let hits = self.fds.iter().zip(&self.looks).filter(|(fd, (_, look))| look.sees(fd.revents));
+            hits.for_each(|(_, &(key, _))| seen(key));
         }
         self.fds.clear();
-        self.keys.clear();
+        self.looks.clear();
     }
 
     fn poll(&mut self) -> i32 {
@@ -102,5 +111,6 @@ mod tests {
         assert!(!seen(here.as_raw_fd(), Look::PeerGone));
         drop(there);
         assert!(seen(here.as_raw_fd(), Look::PeerGone));
+        assert!(!seen(here.as_raw_fd(), Look::PeerReset));
     }
 }
