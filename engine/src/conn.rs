@@ -30,8 +30,12 @@ use crate::worker::{Heads, Worker};
 
 /// How long a connection that is closing is read, so that the client gets to read our last words.
 pub(crate) const LINGER: Duration = Duration::from_secs(2);
-/// How much is read from it, or of a request body that nobody wants, in bytes.
+/// How much is read from it, in bytes.
+const LINGER_BYTES: usize = 16 * 1024 * 1024;
+/// How much of a request body that nobody wants is read to keep the connection, in bytes.
 pub(crate) const DRAIN_BYTES: usize = 64 * 1024;
+
+const _: () = assert!(DRAIN_BYTES < LINGER_BYTES);
 
 /// How a connection goes on after an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -233,13 +237,14 @@ async fn refuse(worker: &Worker, client: &Client, settings: &Settings, error: Er
 async fn linger(client: &Client, input: &mut Buf) {
     client.stream.shutdown(Shutdown::Write);
     client.reading.arm(LINGER, Ends::Both);
-    let mut left = DRAIN_BYTES;
+    let mut left = LINGER_BYTES;
     loop {
         input.clear();
         match client.read(input).await {
             Ok(n) if n > 0 && n < left => left -= n,
             _ => return,
         }
+        client.budget.spend(input.len()).await;
     }
 }
 
