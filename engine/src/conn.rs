@@ -154,15 +154,15 @@ async fn serve_requests(worker: &Rc<Worker>, client: &Client) -> bool {
 }
 
 async fn serve_request(worker: &Rc<Worker>, client: &Client, input: &mut Buf, heads: &mut Heads) -> After {
-    let view = worker.view();
+    let settings = worker.view().settings.clone();
     heads.request.clear();
-    match read_head(client, input, &mut heads.request, &view.settings).await {
+    match read_head(client, input, &mut heads.request, &settings).await {
         HeadRead::Complete(head_bytes) => {
             client.reading.disarm();
-            proxy::handle(worker, client, &view, input, heads, head_bytes).await
+            proxy::handle(worker, client, input, heads, head_bytes).await
         }
         HeadRead::Nothing => After::Close,
-        HeadRead::Refused(error) => refuse(worker, client, &view.settings, error).await,
+        HeadRead::Refused(error) => refuse(worker, client, &settings, error).await,
     }
 }
 

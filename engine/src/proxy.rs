@@ -35,13 +35,17 @@ const VIA_PASSES: usize = 10;
 pub(crate) async fn handle(
     worker: &Rc<Worker>,
     client: &Client,
-    view: &View,
     input: &mut Buf,
     heads: &mut Heads,
     head_bytes: usize,
 ) -> After {
-    let mut exchange = Exchange::begin(worker, client, &view.settings, heads, input);
-    let result = match exchange.route(view, &heads.request, input) {
+    let view = worker.view();
+    let settings = view.settings.clone();
+    let mut exchange = Exchange::begin(worker, client, &settings, heads, input);
+    let target = exchange.route(&view, &heads.request, input);
+    // From here on the exchange keeps its rule and upstream, not the revision.
+    drop(view);
+    let result = match target {
         Ok(Target::Backend(target)) => exchange.forward(&target, input, heads, head_bytes).await,
         Ok(Target::Here) => {
             let mut out = worker.bufs.take();
@@ -203,6 +207,8 @@ impl<'a> Exchange<'a> {
         let sent = self.begin_body(&mut out, input, writer);
         let (start, end) = (out.start(), out.start() + out.len());
         sent.map_err(Failure::unsent)?;
+        // All of it is in `out` now, or it cannot be sent again: what an attempt reads beyond that is gone.
+        let repeatable = repeatable && self.body.is_complete();
         loop {
             let relay = Relay {
                 worker: self.worker,
@@ -229,9 +235,7 @@ impl<'a> Exchange<'a> {
                     let from_client = std::mem::replace(input, self.worker.bufs.take());
                     return Ok(self.tunnel(&backend, from_client, from_backend).await);
                 }
-                Err(failure)
-                    if backend.reused && may_repeat(failure, repeatable && self.body.is_complete()) =>
-                {
+                Err(failure) if backend.reused && may_repeat(failure, repeatable) => {
                     self.worker.counters.resends.add(1);
                     self.flow.begin_again();
                     out.rewind(start, end);
