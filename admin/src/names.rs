@@ -125,6 +125,7 @@ impl Resolver {
 /// What the system's resolver said: addresses in its order (RFC 6724), or why there are none.
 type Answer = Result<Vec<IpAddr>, String>;
 
+#[expect(clippy::disallowed_methods, reason = "runs on a thread that serves nothing else")]
 fn look_up(host: &str) -> Answer {
     let found = (host, 0).to_socket_addrs().map_err(|error| error.to_string())?;
     let mut seen = HashSet::new();

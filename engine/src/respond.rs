@@ -112,7 +112,7 @@ pub(crate) fn error(out: &mut Buf, error: Error, asker: &Asker<'_>) {
         Error::Exhausted => b"Retry-After: 1\r\n",
         _ => b"",
     };
-    // Other codes say all there is to say.
+    // Every other code says all that there is to say.
     let detail = error.detail().filter(|_| answer.status == 400);
     let body = body(answer, detail, asker.request_id);
     local(out, answer.status, answer.reason, extra, b"application/json", body.as_bytes(), asker);

@@ -224,8 +224,7 @@ fn assert_messages(answer: &Response, messages: &[Message], client: &mut Client)
     assert_text(&answer.head.raw, &last.head);
     let body = if answer.status == 101 { client.exactly(last.body.len()) } else { answer.body.clone() };
     assert_text(&body, &last.body);
-    let lines = answer.trailers.0.iter().map(|(name, value)| format!("{name}: {value}\r\n"));
-    assert_text(lines.collect::<String>().as_bytes(), &last.trailers);
+    assert_text(&answer.trailer_lines, &last.trailers);
 }
 
 fn assert_interim(answer: &Response, messages: &[Message]) {

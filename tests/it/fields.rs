@@ -238,11 +238,11 @@ fn a_request_that_has_come_by_ten_times_is_a_loop(driver: Driver) {
 }
 
 fn dialling_our_own_listener_is_a_loop(driver: Driver) {
-    let port = crate::harness::free_port();
-    let address = format!("127.0.0.1:{port}");
-    let config = Config::new(driver).listeners(&[&address]).rule("self", "/*", &format!("http://{address}"));
-    let proxy = Proxy::start(&config);
+    let backend = Backend::says_hello();
+    let proxy = Proxy::to(driver, &backend);
+    proxy.reload(&Config::new(driver).rule("self", "/*", &proxy.url("")));
     proxy.client().get("/").assert_error(508, "loop");
+    assert_eq!(backend.accepts(), 0);
 }
 
 fn trace_is_refused(driver: Driver) {

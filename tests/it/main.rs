@@ -6,10 +6,21 @@
 
 #![allow(unreachable_pub, reason = "in a test binary nothing is public")]
 
+mod access_log;
+mod answers;
 mod bodies;
 mod cases;
 mod connections;
+mod errors;
 mod fields;
 mod harness;
+mod life;
+mod program;
+mod real;
+mod routing;
 mod selftest;
+mod sites;
+mod slow;
+mod soak;
+mod timeouts;
 mod upgrades;

@@ -5,9 +5,9 @@ use crate::harness::backends::{HELLO, response};
 use crate::harness::client::Client;
 use crate::harness::config::{Config, Driver};
 use crate::harness::message::Ending;
-use crate::harness::on_both_drivers;
 use crate::harness::proxy::Proxy;
 use crate::harness::websocket::{KEY, assert_echo, close, connect, handshake, switching};
+use crate::harness::{on_both_drivers, pause};
 use tungstenite::Message;
 
 on_both_drivers![
@@ -25,6 +25,7 @@ on_both_drivers![
     rules_without_ws_do_not_take_part,
     no_rule_with_ws_is_not_found,
     other_protocols_go_on_as_http,
+    http_1_0_neither_upgrades_nor_expects,
     half_close_passes_both_ways,
     a_reset_passes,
     a_tunnel_has_backpressure,
@@ -200,6 +201,16 @@ fn other_protocols_go_on_as_http(driver: Driver) {
     assert_eq!(backend.last_head().start_line, "GET / HTTP/1.1");
 }
 
+fn http_1_0_neither_upgrades_nor_expects(driver: Driver) {
+    let backend = Backend::says_hello();
+    let proxy = Proxy::to(driver, &backend);
+    let upgrade = handshake("/", "").replace("HTTP/1.1", "HTTP/1.0");
+    assert_eq!(proxy.client().ask(upgrade).body, HELLO);
+    assert_eq!(backend.last_head().fields.get("upgrade"), None);
+    let expect = "POST / HTTP/1.0\r\nExpect: 100-continue, and more\r\nContent-Length: 2\r\n\r\nhi";
+    assert_eq!(proxy.client().ask(expect).body, HELLO);
+}
+
 fn half_close_passes_both_ways(driver: Driver) {
     let backend = Backend::switches(|visit| {
         assert_eq!(visit.exactly(5).as_deref(), Some(b"hello".as_slice()));
@@ -240,6 +251,8 @@ fn a_tunnel_has_backpressure(driver: Driver) {
     let sent = tunnelled(&proxy).send_until_stalled(TOO_MUCH);
     assert!(sent < TOO_MUCH, "everything was taken though nobody reads");
     assert!(proxy.memory_kib() < 64 * 1024, "{} KiB", proxy.memory_kib());
+    // The client has gone, but its FIN stands behind what is not read.
+    drop(backend);
 }
 
 fn an_idle_tunnel_ends_at_its_limit(driver: Driver) {
@@ -257,7 +270,7 @@ fn a_busy_tunnel_does_not(driver: Driver) {
     let start = std::time::Instant::now();
     while start.elapsed() < std::time::Duration::from_secs(3) {
         assert_echo(&mut socket, "still here");
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        pause(std::time::Duration::from_millis(50));
     }
     close(&mut socket);
 }

@@ -17,6 +17,7 @@ use std::time::Duration;
 pub struct Backend {
     url: String,
     listening: SockAddr,
+    listener: Arc<Socket>,
     shared: Arc<Shared>,
     accepting: Option<JoinHandle<()>>,
 }
@@ -72,7 +73,7 @@ impl Visit {
         let head = self.head()?;
         let framing = Framing::of(&head.fields, Framing::None);
         let Body { bytes, trailers, .. } = self.reader.body(framing).ok()?;
-        Some(Request { head, framing, body: bytes, body_has_trailers: !trailers.0.is_empty() })
+        Some(Request { head, framing, body: bytes, body_has_trailers: !trailers.fields.0.is_empty() })
     }
 
     /// Exactly `count` bytes; `None` when fewer come.
@@ -119,7 +120,7 @@ impl Visit {
     /// Holds the connection without reading, until the backend is dropped.
     pub fn until_stopped(&self) {
         while !self.stopping() {
-            std::thread::sleep(Duration::from_millis(5));
+            super::pause(Duration::from_millis(5));
         }
     }
 
@@ -142,18 +143,12 @@ impl Backend {
         Backend::listen(Domain::UNIX, &SockAddr::unix(path).expect("a short path"), script)
     }
 
-    /// `script` on an address that was a backend's before.
-    pub fn again_at(address: SocketAddr, script: impl Fn(&mut Visit) + Send + Sync + 'static) -> Self {
-        Backend::listen(Domain::for_address(address), &SockAddr::from(address), script)
-    }
-
     fn listen(
         domain: Domain,
         address: &SockAddr,
         script: impl Fn(&mut Visit) + Send + Sync + 'static,
     ) -> Self {
         let listener = Socket::new(domain, Type::STREAM, None).expect("a socket");
-        listener.set_reuse_address(true).expect("an address that was used before");
         listener.bind(address).unwrap_or_else(|error| panic!("binding {address:?}: {error}"));
         listener.listen(4096).expect("a backlog");
         let listening = listener.local_addr().expect("an address");
@@ -161,13 +156,13 @@ impl Backend {
             Some(address) => format!("http://{address}"),
             None => format!("unix:{}", listening.as_pathname().expect("a path").display()),
         };
-        let shared = Arc::new(Shared::default());
+        let (listener, shared) = (Arc::new(listener), Arc::new(Shared::default()));
         let accepting = std::thread::spawn({
-            let shared = shared.clone();
+            let (listener, shared) = (listener.clone(), shared.clone());
             let script: Arc<Script> = Arc::new(script);
             move || accept(&listener, &shared, &script)
         });
-        Backend { url, listening, shared, accepting: Some(accepting) }
+        Backend { url, listening, listener, shared, accepting: Some(accepting) }
     }
 
     /// As a rule's `target` takes it.
@@ -227,9 +222,6 @@ type Script = dyn Fn(&mut Visit) + Send + Sync;
 
 fn accept(listener: &Socket, shared: &Arc<Shared>, script: &Arc<Script>) {
     while let Ok((socket, peer)) = listener.accept() {
-        if shared.stopping.load(Ordering::SeqCst) {
-            return;
-        }
         socket.set_read_timeout(Some(DEADLINE)).expect("a read timeout");
         socket.set_write_timeout(Some(DEADLINE)).expect("a write timeout");
         if !peer.is_unix() {
@@ -258,10 +250,8 @@ fn run(mut visit: Visit, script: Arc<Script>) -> JoinHandle<()> {
 impl Drop for Backend {
     fn drop(&mut self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
-        // Wakes the accepting thread, which then sees that it is over.
-        let domain =
-            if self.listening.is_unix() { Domain::UNIX } else { Domain::for_address(self.address()) };
-        drop(Socket::new(domain, Type::STREAM, None).and_then(|socket| socket.connect(&self.listening)));
+        // Wakes the accepting thread: its accept fails.
+        self.listener.shutdown(Shutdown::Both).expect("the listener listens");
         if std::thread::panicking() {
             // A script may wait for the test that has just failed.
             return;

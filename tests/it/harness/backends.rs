@@ -96,7 +96,10 @@ impl Backend {
 
     /// Reads and never answers.
     pub fn never_answers() -> Self {
-        Backend::script(Visit::until_closed)
+        Backend::script(|visit| {
+            visit.head();
+            visit.until_closed();
+        })
     }
 
     /// Accepts and reads nothing, until it is dropped.

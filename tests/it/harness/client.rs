@@ -41,6 +41,8 @@ pub struct Response {
     pub body: Vec<u8>,
     pub chunks: Vec<usize>,
     pub trailers: Fields,
+    /// The trailer lines, byte for byte.
+    pub trailer_lines: Vec<u8>,
 }
 
 impl Response {
@@ -101,10 +103,6 @@ impl Client {
         let socket = Arc::new(socket);
         let reader = Reader::new(socket.clone(), |_| {});
         Client { socket, reader }
-    }
-
-    pub fn local_address(&self) -> SocketAddr {
-        self.socket.local_addr().ok().and_then(|address| address.as_socket()).expect("a TCP address")
     }
 
     /// How long one read may wait, where a test expects silence.
@@ -180,7 +178,10 @@ impl Client {
         let framing = framing(&head, method);
         let cut = |cut| Cut { head: Some(head.clone()), ..cut };
         let Body { bytes, chunks, trailers } = self.reader.body(framing).map_err(cut)?;
-        Ok(Response { interim, status: head.status(), head, framing, body: bytes, chunks, trailers })
+        let trailer_lines = trailers.raw.strip_prefix(b"0\r\n").and_then(|lines| lines.strip_suffix(b"\r\n"));
+        let trailer_lines = trailer_lines.unwrap_or_default().to_vec();
+        let (status, trailers) = (head.status(), trailers.fields);
+        Ok(Response { interim, status, head, framing, body: bytes, chunks, trailers, trailer_lines })
     }
 
     /// One head, interim or final; its body stays unread.

@@ -48,7 +48,7 @@ impl Fields {
 }
 
 /// A start line and its fields.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Head {
     /// Byte for byte, the empty line included.
     pub raw: Vec<u8>,
@@ -146,15 +146,18 @@ pub struct Body {
     pub bytes: Vec<u8>,
     /// The size of each chunk, when it came in chunks.
     pub chunks: Vec<usize>,
-    pub trailers: Fields,
+    /// The trailer section, with the last chunk's line in front.
+    pub trailers: Head,
 }
 
 /// Reads from a socket and keeps what it has read too far.
 pub struct Reader {
     socket: Arc<Socket>,
     unread: Vec<u8>,
-    record: Box<dyn FnMut(&[u8]) + Send>,
+    record: Box<Record>,
 }
+
+type Record = dyn FnMut(&[u8]) + Send;
 
 impl Reader {
     /// Tells `record` each byte that comes, when it comes.
@@ -263,11 +266,12 @@ impl Reader {
         Ok(true)
     }
 
-    fn trailers(&mut self) -> Result<Fields, Cut> {
+    /// The trailer section, read as a head whose start line is the last chunk.
+    fn trailers(&mut self) -> Result<Head, Cut> {
         let mut section = b"0\r\n".to_vec();
         while !section.ends_with(b"\r\n\r\n") {
             section.extend(self.through(b"\r\n")?);
         }
-        Ok(Head::parse(&section).fields)
+        Ok(Head::parse(&section))
     }
 }

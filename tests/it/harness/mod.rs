@@ -11,6 +11,7 @@ pub mod config;
 pub mod log;
 pub mod message;
 pub mod proxy;
+pub mod unreachable;
 pub mod websocket;
 
 use std::time::{Duration, Instant};
@@ -23,8 +24,17 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !condition() {
         assert!(Instant::now() < deadline, "did not happen within {DEADLINE:?}: {what}");
-        std::thread::sleep(Duration::from_millis(5));
+        pause(Duration::from_millis(5));
     }
+}
+
+/// Lets time pass, for clocks under test; what is waited for has `wait_until`.
+pub fn pause(duration: Duration) {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test's own thread, whose time is what the test is about"
+    )]
+    std::thread::sleep(duration);
 }
 
 /// The full sizes are wanted (`RINGWAY_SOAK=1`), not the bounded ones of `tests/run`.

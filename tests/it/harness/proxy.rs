@@ -10,6 +10,7 @@ use super::log::Log;
 use super::{DEADLINE, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Instant;
@@ -51,9 +52,10 @@ impl Proxy {
 
     /// Starts `command`, which must come to listen and be ready.
     pub fn run(directory: TempDir, command: &mut Command) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        // A RUST_LOG from outside must not hide the lines that are waited for.
-        let mut child = command.env_remove("RUST_LOG").spawn().expect("the binary starts");
+        let stdout = File::create(directory.path().join("stdout")).expect("a file for stdout");
+        command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
+        // A filter from outside must not hide the lines that are waited for.
+        let mut child = command.env_remove("RINGWAY_LOG").spawn().expect("the binary starts");
         let log = Log::of(child.stderr.take().expect("a pipe"));
         let mut proxy = Proxy { child, log, addresses: Vec::new(), directory, ended: false };
         proxy.log.wait_for(0, "ready");
@@ -85,6 +87,16 @@ impl Proxy {
         &self.log
     }
 
+    /// What it has written to stdout so far.
+    pub fn stdout(&self) -> String {
+        std::fs::read_to_string(self.directory().join("stdout")).expect("a file for stdout")
+    }
+
+    /// The address of the listener that was last to be announced: after a reload, the new one.
+    pub fn newest_address(&self) -> Address {
+        listening(&self.log.text()).pop().expect("a listener")
+    }
+
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
@@ -97,7 +109,7 @@ impl Proxy {
         kill(self.pid(), signal).expect("the proxy runs");
     }
 
-    fn pid(&self) -> Pid {
+    pub fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id().try_into().expect("a process id"))
     }
 
@@ -119,6 +131,13 @@ impl Proxy {
     pub fn descriptors(&self) -> usize {
         let entries = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("the process runs");
         entries.count()
+    }
+
+    /// The first number above every open descriptor.
+    pub fn descriptors_end(&self) -> usize {
+        let entries = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("the process runs");
+        let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<usize>().ok());
+        numbers.max().map_or(0, |last| last + 1)
     }
 
     /// Waits until no more than `count` descriptors are open.
@@ -147,7 +166,7 @@ impl Proxy {
                 self.ended = true;
                 return status;
             }
-            std::thread::sleep(std::time::Duration::from_millis(2));
+            super::pause(std::time::Duration::from_millis(2));
         }
         panic!("the proxy did not end:\n{}", self.log.text());
     }
@@ -172,7 +191,10 @@ impl Drop for Proxy {
         if std::thread::panicking() {
             drop(self.child.kill());
             drop(self.child.wait());
-            eprintln!("the proxy's log:\n{}", self.log.text());
+            #[expect(clippy::print_stderr, reason = "the test harness shows it with the test that failed")]
+            {
+                eprintln!("the proxy's log:\n{}", self.log.text());
+            }
             return;
         }
         self.stop();

@@ -1,0 +1,64 @@
+//! Backends that cannot be connected to.
+
+use socket2::{Domain, SockAddr, Socket, Type};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+/// A listening socket whose queue is full and stays so: the kernel drops further SYNs to it, and connecting hangs.
+pub struct Unaccepting {
+    url: String,
+    _listener: Socket,
+    _queue: Vec<Socket>,
+}
+
+impl Unaccepting {
+    pub fn new() -> Self {
+        let (listener, address, url) = bound();
+        listener.listen(0).expect("a short backlog");
+        Unaccepting { url, _queue: fill(&address), _listener: listener }
+    }
+
+    /// As a rule's `target` takes it.
+    pub fn url(&self) -> String {
+        self.url.clone()
+    }
+}
+
+/// A port that is taken and on which nobody listens: the kernel refuses every connection, and nobody else gets the port.
+pub struct Refusing {
+    url: String,
+    _bound: Socket,
+}
+
+impl Refusing {
+    pub fn new() -> Self {
+        let (bound, _, url) = bound();
+        Refusing { url, _bound: bound }
+    }
+
+    /// As a rule's `target` takes it.
+    pub fn url(&self) -> String {
+        self.url.clone()
+    }
+}
+
+fn bound() -> (Socket, SockAddr, String) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.bind(&SockAddr::from(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))).expect("a free port");
+    let address = socket.local_addr().expect("an address");
+    let url = format!("http://{}", address.as_socket().expect("a TCP address"));
+    (socket, address, url)
+}
+
+/// Connects until a connection hangs.
+fn fill(address: &SockAddr) -> Vec<Socket> {
+    let mut queue = Vec::new();
+    loop {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let hangs = socket.connect_timeout(address, Duration::from_millis(200)).is_err();
+        queue.push(socket);
+        if hangs {
+            return queue;
+        }
+    }
+}
