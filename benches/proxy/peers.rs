@@ -131,7 +131,6 @@ fn start(
 }
 
 /// The address once it serves; the log when the process has ended or takes too long.
-#[expect(clippy::disallowed_methods, reason = "between two looks at the log, up to a deadline")]
 fn wait(child: &mut Child, log: &Path, serving: impl Fn(&str) -> Option<SocketAddr>) -> Outcome<SocketAddr> {
     let deadline = Instant::now() + START;
     loop {
