@@ -10,7 +10,7 @@ Usage: cargo bench --bench proxy -- [OPTIONS]
   --quick                    a short run, under 30 seconds
   --driver epoll|io_uring    only this driver of Ringway; both, alternating, without it
   --peer nginx               nginx too, which must be on the PATH; prints the ratios
-  --requests N               requests in each measured round [200000; 50000 with --quick]
+  --requests N               requests in each measured round [200000; 20000 with --quick]
   --connections N            keep-alive client connections, 1 to 200 [64]
   --rounds N                 rounds for each proxy [5]
   --help                     this text";
@@ -23,7 +23,7 @@ const ROUNDS: RangeInclusive<usize> = 1..=100;
 
 /// Requests in a measured round.
 const FULL: u64 = 200_000;
-const QUICK: u64 = 50_000;
+const QUICK: u64 = 20_000;
 
 /// What the command line comes to.
 pub(crate) enum Asked {

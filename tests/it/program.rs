@@ -319,7 +319,7 @@ fn the_demos_lines_do_what_they_say() {
         let expected = TOUR.iter().find(|one| words.contains(one.words)).unwrap_or_else(|| panic!("{words}"));
         assert_shows(line, expected);
     }
-    assert!(proxy.stdout().contains("\"code\":\"upstream_refused\""), "the access log is on stdout");
+    wait_until("the access log is on stdout", || proxy.stdout().contains("\"code\":\"upstream_refused\""));
     proxy.signal(Signal::SIGINT);
     assert_eq!(proxy.wait().code(), Some(0));
     assert!(!proxy.log().wait_for_end().contains("panicked"));

@@ -162,9 +162,9 @@ fn many_clients_that_never_read_give_everything_back(driver: Driver) {
         proxy.wait_for_descriptors(before);
         memory.push(proxy.memory_kib());
     }
-    // A buffer of 64 KiB that each of them kept would be 38 MiB by now.
+    // The allocator's own ups and downs are half of that; a buffer of 64 KiB that each of the later ones kept, 38 MiB.
     let (warm, end) = (memory[..4].iter().max().expect("four rounds"), memory[15]);
-    assert!(end < warm * 3 / 2, "memory grows: {memory:?} KiB");
+    assert!(end < warm + 30 * 1024, "memory grows: {memory:?} KiB");
 }
 
 fn a_connection_that_is_not_accepted_is_504(driver: Driver) {
