@@ -183,6 +183,19 @@ mod tests {
     }
 
     #[test]
+    fn a_panic_ends_its_task_alone() {
+        let (seen, after) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(false)));
+        let (reported, went_on) = (seen.clone(), after.clone());
+        let main = async move {
+            spawn(async { panic!("on purpose") }, move || reported.set(true));
+            spawn(async move { went_on.set(true) }, || {});
+            sleep(Duration::from_millis(1)).await;
+        };
+        crate::net::driver::run(crate::net::driver::Driver::Epoll, main).unwrap();
+        assert!(seen.get() && after.get());
+    }
+
+    #[test]
     fn both_waits_for_the_slower() {
         let mut polls = 0;
         let slow = poll_fn(|_| {
