@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!           bytes            head              response sent
-//! parked ---------> reading ------> exchange ------------------> parked, or reading when more has come
+//! parked ---------> reading ------> exchange ------------------> hot; reading when more has come; parked after a tick
 //!   | idle, closing    | bad, slow      | close, broken, tunnel over
 //!   v                  v                v
 //! closed            answered, lingering, closed
@@ -15,8 +15,9 @@ use std::time::Duration;
 
 use ringway_wire::{HeadError, Method, Progress, RequestHead, Version};
 
-use crate::clients::Registration;
+use crate::clients::{Clients, Registration};
 use crate::error::Error;
+use crate::hot::HotRead;
 use crate::listener::{Listener, Place};
 use crate::net::buf::Buf;
 use crate::net::deadline::{Deadline, Ends};
@@ -24,8 +25,7 @@ use crate::net::stream::Stream;
 use crate::net::task::{Budget, Stop};
 use crate::proxy;
 use crate::respond::{self, Asker};
-use crate::stats::Counters;
-use crate::view::Settings;
+use crate::view::View;
 use crate::worker::{Heads, Worker};
 
 /// How long a connection that is closing is read, so that the client gets to read our last words.
@@ -34,6 +34,8 @@ pub(crate) const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 16 * 1024 * 1024;
 /// How much of a request body that nobody wants is read to keep the connection, in bytes.
 pub(crate) const DRAIN_BYTES: usize = 64 * 1024;
+/// Who was silent for at most so many ticks will probably not be silent for long the next time.
+const BRIEF_TICKS: u64 = 1;
 
 const _: () = assert!(DRAIN_BYTES < LINGER_BYTES);
 
@@ -51,17 +53,15 @@ pub(crate) enum After {
 /// The client's side of a connection. Fields drop in this order: deadlines and registration before the socket.
 pub(crate) struct Client {
     /// Of heads, bodies and idle time.
-    pub(crate) reading: Deadline,
+    pub(crate) reading: Deadline<0>,
     /// Of a client that does not read.
-    writing: Deadline,
+    writing: Deadline<1>,
     pub(crate) registration: Registration,
     pub(crate) stream: Stream,
+    budget: Budget,
+    place: Place,
     /// `None` on a Unix socket.
     pub(crate) peer: Option<IpAddr>,
-    pub(crate) listener: Rc<Listener>,
-    pub(crate) budget: Budget,
-    counters: std::sync::Arc<Counters>,
-    _place: Place,
 }
 
 impl Client {
@@ -73,30 +73,34 @@ impl Client {
         peer: Option<IpAddr>,
         place: Place,
     ) -> Self {
+        let (reading, writing) = stream.two_deadlines(&worker.wheel);
         Self {
-            reading: stream.deadline(&worker.wheel),
-            writing: stream.deadline(&worker.wheel),
-            registration: worker.clients.register(stream.fd(), listener.clone()),
+            reading,
+            writing,
+            registration: Clients::register(stream.fd(), listener),
             stream,
+            budget: Budget::new(),
+            place,
             peer,
-            listener,
-            budget: Budget::new(&worker.turns),
-            counters: worker.counters.clone(),
-            _place: place,
         }
+    }
+
+    /// Whose connection it is.
+    fn worker(&self) -> &Rc<Worker> {
+        self.place.worker()
     }
 
     /// Reads once behind what `buf` holds; 0 is the end.
     pub(crate) async fn read(&self, buf: &mut Buf) -> io::Result<usize> {
         let n = self.stream.read(buf).await?;
-        self.counters.bytes_from_clients.add(n as u64);
+        self.worker().counters.bytes_from_clients.add(n as u64);
         Ok(n)
     }
 
     /// The same, unless `stop` is called meanwhile.
     pub(crate) async fn read_until(&self, buf: &mut Buf, stop: &Stop) -> io::Result<usize> {
         let n = self.stream.read_until(buf, stop).await?;
-        self.counters.bytes_from_clients.add(n as u64);
+        self.worker().counters.bytes_from_clients.add(n as u64);
         Ok(n)
     }
 
@@ -105,45 +109,71 @@ impl Client {
         while !buf.is_empty() {
             self.writing.arm(stall, Ends::Both);
             let n = self.stream.write(buf).await?;
-            self.counters.bytes_to_clients.add(n as u64);
+            self.worker().counters.bytes_to_clients.add(n as u64);
         }
         self.writing.disarm();
         Ok(())
     }
 
+    /// Counts bytes that were moved; gives way when the turn is used up.
+    pub(crate) async fn spend(&self, bytes: usize) {
+        self.budget.spend(&self.worker().turns, bytes).await;
+    }
+
     /// The connection will not take another request, whatever the client wishes.
     pub(crate) fn closing(&self) -> bool {
-        self.listener.closing.get() || self.reading.fired()
+        self.registration.listener().closing.get() || self.reading.fired()
     }
 }
 
-/// Serves a connection to its end.
-pub(crate) async fn serve(worker: Rc<Worker>, client: Client) {
-    // What serves requests is boxed, so that a parked connection does not carry its room.
-    while park(&worker, &client).await && Box::pin(serve_requests(&worker, &client)).await {}
+/// Serves a connection to its end. While it is parked it holds no buffer, and its task nothing that it can do without: there
+/// may be ten thousand of them. That is why it parks here and not in a function of its own.
+#[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice")]
+pub(crate) fn serve(client: Client) -> impl Future<Output = ()> {
+    async move {
+        loop {
+            // Half as wide as ticks are elsewhere, so that it fits beside the future's state.
+            let since = client.worker().wheel.now() as u32;
+            await_request(client.worker(), &client);
+            if client.stream.readable().await.is_err() {
+                return;
+            }
+            client.registration.busy();
+            let brief = client.worker().wheel.now() - u64::from(since) <= BRIEF_TICKS;
+            // Boxed, so that a parked connection does not carry the room of one that serves requests.
+            let stays_open = Box::pin(serve_requests(client.worker(), &client, brief)).await;
+            if !stays_open {
+                return;
+            }
+        }
+    }
 }
 
-/// Waits for the first byte of a request, without a buffer. `false` when the connection should close.
-async fn park(worker: &Worker, client: &Client) -> bool {
+/// The client owes nothing: it may be silent for its idle time.
+fn await_request(worker: &Worker, client: &Client) {
     // One that was accepted in its listener's last moment gets its one response if its request is on the way.
     let idle = worker.view().settings.timeouts.client_idle;
-    client.reading.arm(if client.listener.closing.get() { LINGER } else { idle }, Ends::Reading);
+    client
+        .reading
+        .arm(if client.registration.listener().closing.get() { LINGER } else { idle }, Ends::Reading);
     client.registration.idle();
-    let readable = client.stream.readable().await;
-    client.registration.busy();
-    readable.is_ok()
 }
 
-/// Serves requests as long as they come without a pause. Says whether the connection stays open.
-async fn serve_requests(worker: &Rc<Worker>, client: &Client) -> bool {
+/// Serves requests as long as they come in quick succession. Says whether the connection stays open. `brief`: the client
+/// was not silent for long, so it probably will not be after its next request.
+async fn serve_requests(worker: &Rc<Worker>, client: &Client, brief: bool) -> bool {
     let mut heads = worker.take_heads();
     let mut input = worker.bufs.take();
+    let hot = if brief { worker.hot.enter() } else { None };
     let after = loop {
         match serve_request(worker, client, &mut input, &mut heads).await {
             After::KeepAlive if client.closing() => break After::Linger,
-            After::KeepAlive if input.is_empty() => break After::KeepAlive,
-            After::KeepAlive => client.budget.spend_request().await,
+            After::KeepAlive => {}
             after => break after,
+        }
+        client.budget.spend_request(&worker.turns).await;
+        if input.is_empty() && !more_comes_soon(worker, client, hot.as_ref(), &mut input).await {
+            break After::KeepAlive;
         }
     };
     worker.give_back_heads(heads);
@@ -153,52 +183,56 @@ async fn serve_requests(worker: &Rc<Worker>, client: &Client) -> bool {
     after == After::KeepAlive
 }
 
+async fn more_comes_soon(worker: &Worker, client: &Client, hot: Option<&HotRead>, input: &mut Buf) -> bool {
+    let Some(hot) = hot else { return false };
+    await_request(worker, client);
+    let more = hot.wait(client, input, worker.wheel.now()).await;
+    client.registration.busy();
+    more
+}
+
 async fn serve_request(worker: &Rc<Worker>, client: &Client, input: &mut Buf, heads: &mut Heads) -> After {
-    let settings = worker.view().settings.clone();
     heads.request.clear();
-    match read_head(client, input, &mut heads.request, &settings).await {
-        HeadRead::Complete(head_bytes) => {
+    match read_head(worker, client, input, &mut heads.request).await {
+        HeadRead::Complete { view, head_bytes } => {
             client.reading.disarm();
-            proxy::handle(worker, client, input, heads, head_bytes).await
+            proxy::handle(worker, client, view, input, heads, head_bytes).await
         }
         HeadRead::Nothing => After::Close,
-        HeadRead::Refused(error) => refuse(worker, client, &settings, error).await,
+        HeadRead::Refused(error) => refuse(worker, client, error).await,
     }
 }
 
 enum HeadRead {
-    /// A head, of so many bytes at the front of the input.
-    Complete(usize),
+    /// A head, of so many bytes at the front of the input, and the configuration that it was read under.
+    Complete { view: Rc<View>, head_bytes: usize },
     /// The connection ended, or its idle time, before a head was complete.
     Nothing,
     /// No head, or too late.
     Refused(Error),
 }
 
-async fn read_head(
-    client: &Client,
-    input: &mut Buf,
-    head: &mut RequestHead,
-    settings: &Settings,
-) -> HeadRead {
-    let limits = &settings.limits.wire;
-    // Room for the two empty lines that may come before a head, too.
-    let at_most = limits.head_bytes as usize + 4;
+async fn read_head(worker: &Worker, client: &Client, input: &mut Buf, head: &mut RequestHead) -> HeadRead {
     let mut timed = false;
     loop {
+        let view = worker.view();
+        let limits = &view.settings.limits.wire;
         match head.read(input.filled_mut(), limits) {
-            Ok(Progress::Done(head_bytes)) => return HeadRead::Complete(head_bytes),
+            Ok(Progress::Done(head_bytes)) => return HeadRead::Complete { view, head_bytes },
             Err(HeadError { kind, .. }) => return HeadRead::Refused(Error::Head(kind)),
             Ok(Progress::Partial) => {}
         }
         let started = head.started(input.filled());
         if started && !std::mem::replace(&mut timed, true) {
-            client.reading.arm(settings.timeouts.client_head, Ends::Reading);
+            client.reading.arm(view.settings.timeouts.client_head, Ends::Reading);
         } else if !started && !input.is_empty() {
             // Empty lines behind the last request: still idle.
-            client.reading.arm(settings.timeouts.client_idle, Ends::Reading);
+            client.reading.arm(view.settings.timeouts.client_idle, Ends::Reading);
         }
-        input.make_room(at_most);
+        // Room for the two empty lines that may come before a head, too.
+        input.make_room(limits.head_bytes as usize + 4);
+        // A new configuration may come while the client sends.
+        drop(view);
         match client.read(input).await {
             Ok(0) | Err(_) if started && client.reading.fired() => {
                 return HeadRead::Refused(Error::RequestTimeout);
@@ -210,10 +244,11 @@ async fn read_head(
 }
 
 /// Answers what never became a request.
-async fn refuse(worker: &Worker, client: &Client, settings: &Settings, error: Error) -> After {
+async fn refuse(worker: &Worker, client: &Client, error: Error) -> After {
     let answer = respond::answer(error);
     worker.counters.status(answer.status);
     worker.counters.error(respond::code_index(answer.code));
+    let settings = worker.view().settings.clone();
     let date = worker.date();
     let asker = Asker {
         method: Method::Other,
@@ -225,7 +260,7 @@ async fn refuse(worker: &Worker, client: &Client, settings: &Settings, error: Er
     };
     let mut out = worker.bufs.take();
     respond::error(&mut out, error, &asker);
-    worker.log.refused(worker, client, settings, error);
+    worker.log.refused(worker, client, &settings, error);
     match client.write_all(&mut out, settings.timeouts.client_write).await {
         Ok(()) => After::Linger,
         Err(_) => After::Close,
@@ -244,7 +279,7 @@ async fn linger(client: &Client, input: &mut Buf) {
             Ok(n) if n > 0 && n < left => left -= n,
             _ => return,
         }
-        client.budget.spend(input.len()).await;
+        client.spend(input.len()).await;
     }
 }
 
@@ -257,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_parked_connection_is_small() {
-        fn size_of_future<A, B, F>(_: impl Fn(A, B) -> F) -> usize {
+        fn size_of_future<A, F>(_: impl Fn(A) -> F) -> usize {
             size_of::<F>()
         }
         let bytes = size_of_future(serve);

@@ -145,7 +145,7 @@ impl Engine {
     ) -> io::Result<WorkerHandle> {
         let (signal, signalled) = UnixStream::pair()?;
         let (commands, counters) = (CommandQueue::default(), Counters::new());
-        let (shared, driver, log) = (self.shared.clone(), self.driver, LogBuffer::new(self.log.clone()));
+        let (shared, driver, log) = (self.shared.clone(), self.driver, self.log.clone());
         let (queue, counted) = (commands.clone(), counters.clone());
         let body = move || {
             if let Some(cpu) = cpu
@@ -155,7 +155,7 @@ impl Engine {
             }
             let failed = ready.clone();
             let main = async move {
-                let worker = Worker::new(shared, counted, log, workers);
+                let worker = Worker::new(shared, counted, LogBuffer::new(log), workers);
                 // The control thread waits for all; it is there.
                 let _ = ready.send(Ok(()));
                 worker::run(worker, signalled, queue).await;

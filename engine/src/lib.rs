@@ -13,6 +13,7 @@ mod clients;
 mod conn;
 mod engine;
 mod error;
+mod hot;
 mod listener;
 mod net;
 mod outgoing;

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::mpsc::Sender;
 
+use crate::clients::Clients;
 use crate::conn::{self, Client};
 use crate::net::deadline::TICK;
 use crate::net::listen::Acceptor;
@@ -19,9 +20,24 @@ pub(crate) struct Listener {
     pub(crate) identity: String,
     /// Its connections close after their response.
     pub(crate) closing: Cell<bool>,
+    /// Where its connections are entered.
+    pub(crate) clients: Rc<Clients>,
     stop: Stop,
     /// Hears when the socket is closed.
     closed: RefCell<Option<Sender<()>>>,
+}
+
+impl Listener {
+    /// One that accepts nothing yet.
+    pub(crate) fn new(identity: String, clients: Rc<Clients>) -> Rc<Self> {
+        Rc::new(Self {
+            identity,
+            closing: Cell::new(false),
+            clients,
+            stop: Stop::default(),
+            closed: RefCell::default(),
+        })
+    }
 }
 
 /// A worker's listeners, by identity.
@@ -46,12 +62,7 @@ impl Listeners {
     }
 
     fn open(&self, worker: &Rc<Worker>, identity: String, acceptor: Acceptor) {
-        let listener = Rc::new(Listener {
-            identity: identity.clone(),
-            closing: Cell::new(false),
-            stop: Stop::default(),
-            closed: RefCell::default(),
-        });
+        let listener = Listener::new(identity.clone(), worker.clients.clone());
         self.0.borrow_mut().insert(identity, listener.clone());
         task::spawn(accept(worker.clone(), listener, acceptor), || {
             tracing::error!("an accept loop panicked");
@@ -98,19 +109,27 @@ async fn admit(worker: &Rc<Worker>, listener: &Rc<Listener>, stream: Stream, pee
     worker.counters.connections.add(1);
     let place = Place(worker.clone());
     let client = Client::new(worker, listener.clone(), stream, peer, place);
-    let counters = worker.counters.clone();
-    task::spawn(conn::serve(worker.clone(), client), move || {
-        counters.panics.add(1);
-        tracing::error!("a connection panicked and was closed");
-    });
+    // `Place` tells of panics: it is at hand, and what is kept here would be kept for each connection.
+    task::spawn(conn::serve(client), || {});
 }
 
 /// A place among the open connections, given back when the connection ends, however it does.
 pub(crate) struct Place(Rc<Worker>);
 
+impl Place {
+    /// Whose connection it is.
+    pub(crate) fn worker(&self) -> &Rc<Worker> {
+        &self.0
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.shared.leave();
         self.0.counters.connections.sub(1);
+        if std::thread::panicking() {
+            self.0.counters.panics.add(1);
+            tracing::error!("a connection panicked and was closed");
+        }
     }
 }

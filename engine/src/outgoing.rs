@@ -37,7 +37,10 @@ pub(crate) fn request(out: &mut Buf, head: &RequestHead, bytes: &[u8], edits: &R
 
 fn write_request(sink: &mut Sink<'_>, head: &RequestHead, bytes: &[u8], edits: &RequestEdits<'_>) {
     let server = &edits.settings.server;
-    request_line(sink, head, bytes, edits.base_path);
+    let line = head.forwardable_line().filter(|_| edits.base_path.is_empty());
+    if line.is_none() {
+        request_line(sink, head, bytes, edits.base_path);
+    }
     let switches = edits.settings.forwarded;
     let mut drop = forward::drop_set(switches.x_forwarded, switches.forwarded, edits.peer_trusted)
         .with(FieldName::ContentLength);
@@ -54,7 +57,10 @@ fn write_request(sink: &mut Sink<'_>, head: &RequestHead, bytes: &[u8], edits: &
     if let MaxForwards::Left(_) = max_forwards {
         drop = drop.with(FieldName::MaxForwards);
     }
-    encode::kept_fields(sink, &head.fields, bytes, drop);
+    match line {
+        Some(line) => encode::kept_lines(sink, line, &head.fields, bytes, drop),
+        None => encode::kept_fields(sink, &head.fields, bytes, drop),
+    }
     encode::framing(sink, head.framing());
     if edits.upgrade {
         sink.put(encode::UPGRADE_WEBSOCKET);
@@ -124,8 +130,7 @@ pub(crate) fn response(out: &mut Buf, head: &ResponseHead, bytes: &[u8], edits: 
 }
 
 fn write_response(sink: &mut Sink<'_>, head: &ResponseHead, bytes: &[u8], edits: &ResponseEdits<'_>) {
-    encode::status_line(sink, head.status(), head.reason(bytes));
-    encode::kept_fields(sink, &head.fields, bytes, FieldSet::EMPTY.with(FieldName::ContentLength));
+    kept_head(sink, head, bytes);
     encode::framing(sink, announced(head, edits.framing));
     if edits.upgrade {
         sink.put(encode::UPGRADE_WEBSOCKET);
@@ -142,6 +147,18 @@ fn write_response(sink: &mut Sink<'_>, head: &ResponseHead, bytes: &[u8], edits:
     encode::end(sink);
 }
 
+/// Writes the status line and the fields that go on, all but the end-to-end field that announces the framing.
+fn kept_head(sink: &mut Sink<'_>, head: &ResponseHead, bytes: &[u8]) {
+    const DROP: FieldSet = FieldSet::EMPTY.with(FieldName::ContentLength);
+    match head.forwardable_line() {
+        Some(line) => encode::kept_lines(sink, line, &head.fields, bytes, DROP),
+        None => {
+            encode::status_line(sink, head.status(), head.reason(bytes));
+            encode::kept_fields(sink, &head.fields, bytes, DROP);
+        }
+    }
+}
+
 /// The framing to announce: HEAD and 304 have no body but may say how long it would be (RFC 9110 section 8.6); 1xx and 204
 /// must not.
 fn announced(head: &ResponseHead, framing: Framing) -> Framing {
@@ -156,8 +173,7 @@ fn announced(head: &ResponseHead, framing: Framing) -> Framing {
 /// Writes an interim response head behind what `out` holds.
 pub(crate) fn interim(out: &mut Buf, head: &ResponseHead, bytes: &[u8]) {
     write_growing(out, |sink| {
-        encode::status_line(sink, head.status(), head.reason(bytes));
-        encode::kept_fields(sink, &head.fields, bytes, FieldSet::EMPTY.with(FieldName::ContentLength));
+        kept_head(sink, head, bytes);
         encode::end(sink);
     });
 }

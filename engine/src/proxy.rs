@@ -1,11 +1,10 @@
 //! A request, step by step. This page takes every decision about one; what it calls does work and decides no policy.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
-use ringway_config::{NoRoute, Route, RouteRequest, Rule};
+use ringway_config::{NoRoute, RouteRequest, Rule, RuleId};
 use ringway_wire::forward::{self, MaxForwards};
 use ringway_wire::{BodyReader, Expect, FieldName, Framing, Method, RequestHead, UpgradeRequest};
 
@@ -18,7 +17,7 @@ use crate::net::deadline::Ends;
 use crate::net::patrol::Look;
 use crate::outgoing::{self, RequestEdits};
 use crate::relay::{Asked, Done, Failure, Flow, Relay, Stage};
-use crate::request_id;
+use crate::request_id::{self, RequestId};
 use crate::respond::{self, Asker};
 use crate::tunnel;
 use crate::upstream::{self, Backend, Endpoint, Upstream};
@@ -35,18 +34,15 @@ const VIA_PASSES: usize = 10;
 pub(crate) async fn handle(
     worker: &Rc<Worker>,
     client: &Client,
+    view: Rc<View>,
     input: &mut Buf,
     heads: &mut Heads,
     head_bytes: usize,
 ) -> After {
-    let view = worker.view();
     let settings = view.settings.clone();
     let mut exchange = Exchange::begin(worker, client, &settings, heads, input);
-    let target = exchange.route(&view, &heads.request, input);
-    // From here on the exchange keeps its rule and upstream, not the revision.
-    drop(view);
-    let result = match target {
-        Ok(Target::Backend(target)) => exchange.forward(&target, input, heads, head_bytes).await,
+    let result = match exchange.route(view, &heads.request, input) {
+        Ok(Target::Backend(target)) => exchange.forward(target, input, heads, head_bytes).await,
         Ok(Target::Here) => {
             let mut out = worker.bufs.take();
             exchange.answer_here(&mut out, &heads.request, input.filled());
@@ -75,9 +71,17 @@ enum Target {
 
 /// What a rule makes of a request.
 struct Forwarding {
-    rule: std::sync::Arc<Rule>,
+    /// Keeps the revision that `rule` belongs to; goes as soon as the request's head is written.
+    view: Rc<View>,
+    rule: RuleId,
     upstream: Rc<Upstream>,
     tenant: Option<Vec<u8>>,
+}
+
+impl Forwarding {
+    fn rule(&self) -> Option<&Rule> {
+        self.view.published.snapshot.rule(self.rule).map(|rule| &**rule)
+    }
 }
 
 /// One request and its response, from its head to its line in the log.
@@ -90,7 +94,7 @@ struct Exchange<'a> {
     flow: Flow,
     peer_trusted: bool,
     client_address: Option<IpAddr>,
-    request_id: Option<Cow<'static, str>>,
+    request_id: Option<RequestId>,
     began: Instant,
     error: Option<Error>,
     record: Option<Box<Record>>,
@@ -134,7 +138,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// What is wrong with the request, else where it goes.
-    fn route(&mut self, view: &View, head: &RequestHead, input: &Buf) -> Result<Target, Error> {
+    fn route(&mut self, view: Rc<View>, head: &RequestHead, input: &Buf) -> Result<Target, Error> {
         let bytes = input.filled();
         self.acceptable(head, bytes)?;
         if forward::max_forwards(head, bytes) == MaxForwards::AnswerHere {
@@ -142,25 +146,26 @@ impl<'a> Exchange<'a> {
         }
         let host = head.authority().map(|authority| authority.host.of(bytes));
         let request = RouteRequest {
-            listener: &self.client.listener.identity,
+            listener: &self.client.registration.listener().identity,
             host,
             path: head.path(bytes),
             method: head.method_bytes(bytes),
             websocket: self.asked.upgrades(),
         };
         let snapshot = &view.published.snapshot;
-        let Route { site, rule, tenant } = snapshot.route(&request).map_err(|none| match none {
+        let route = snapshot.route(&request).map_err(|none| match none {
             NoRoute::NoSite => Error::NoSite,
             NoRoute::NoRule => Error::NoRule,
         })?;
-        let rule = snapshot.rule(rule).ok_or(Error::NoRule)?;
+        let rule = snapshot.rule(route.rule).ok_or(Error::NoRule)?;
         if let Some(record) = &mut self.record {
-            record.site = site.and_then(|site| snapshot.site(site)).cloned();
+            record.site = route.site.and_then(|site| snapshot.site(site)).cloned();
             record.rule = Some(rule.clone());
         }
         let upstream = view.upstreams.get(rule.upstream.index()).ok_or(Error::NoRule)?;
-        let tenant = tenant.and_then(|range| host?.get(range)).map(<[u8]>::to_vec);
-        Ok(Target::Backend(Forwarding { rule: rule.clone(), upstream: upstream.clone(), tenant }))
+        let tenant = route.tenant.and_then(|range| host?.get(range)).map(<[u8]>::to_vec);
+        let upstream = upstream.clone();
+        Ok(Target::Backend(Forwarding { rule: route.rule, upstream, tenant, view }))
     }
 
     /// What no rule could allow.
@@ -190,7 +195,7 @@ impl<'a> Exchange<'a> {
     /// the response came is replaced once by a fresh one, where the request may be sent again.
     async fn forward(
         &mut self,
-        target: &Forwarding,
+        target: Forwarding,
         input: &mut Buf,
         heads: &mut Heads,
         head_bytes: usize,
@@ -200,7 +205,9 @@ impl<'a> Exchange<'a> {
             Failure::unsent(error)
         })?;
         let mut out = self.worker.bufs.take();
-        self.write_request(&mut out, target, endpoint, &heads.request, input.filled());
+        self.write_request(&mut out, &target, endpoint, &heads.request, input.filled());
+        // From here on the exchange keeps its upstream, not the revision.
+        drop(target.view);
         let repeatable = self.asked.method.is_idempotent() || heads.request.has(FieldName::IdempotencyKey);
         input.consume(head_bytes);
         let writer = BodyWriter::new(heads.request.framing(), false);
@@ -221,10 +228,8 @@ impl<'a> Exchange<'a> {
             };
             match relay.run(&mut out, input, &mut self.body, &mut heads.response).await {
                 Ok(Done::Complete(complete)) => {
-                    if complete.backend_reusable
-                        && let Some(pool) = backend.pool.upgrade()
-                    {
-                        pool.put(backend, self.worker.wheel.now());
+                    if complete.backend_reusable {
+                        endpoint.pool.put(backend, self.worker.wheel.now());
                     }
                     return Ok(match (complete.client_closes, complete.request_read) {
                         (false, true) => After::KeepAlive,
@@ -248,7 +253,7 @@ impl<'a> Exchange<'a> {
 
     /// A connection to the backend whose turn it is: an idle one, else a fresh one; the next backends when it cannot be
     /// reached, since nothing was sent yet.
-    async fn connect<'u>(&mut self, upstream: &'u Upstream) -> Result<(Backend, &'u Endpoint), Error> {
+    async fn connect<'u>(&mut self, upstream: &'u Upstream) -> Result<(Box<Backend>, &'u Endpoint), Error> {
         let mut error = Error::UpstreamDns;
         if let Some(record) = &mut self.record {
             record.upstream = Some(upstream.name.clone());
@@ -269,7 +274,7 @@ impl<'a> Exchange<'a> {
         Err(error)
     }
 
-    async fn dial(&mut self, endpoint: &Endpoint) -> Result<Backend, Error> {
+    async fn dial(&mut self, endpoint: &Endpoint) -> Result<Box<Backend>, Error> {
         self.note_try(endpoint);
         upstream::dial(self.worker, endpoint, self.settings.timeouts.connect).await
     }
@@ -277,7 +282,7 @@ impl<'a> Exchange<'a> {
     fn note_try(&mut self, endpoint: &Endpoint) {
         if let Some(record) = &mut self.record {
             record.tries += 1;
-            record.backend = Some(endpoint.address.to_string());
+            record.backend = Some(endpoint.name.clone());
         }
     }
 
@@ -292,7 +297,7 @@ impl<'a> Exchange<'a> {
         let id_name = self.settings.server.request_id.as_deref();
         let edits = RequestEdits {
             settings: self.settings,
-            base_path: &target.rule.base_path,
+            base_path: target.rule().map_or("", |rule| &rule.base_path),
             authority: &endpoint.authority,
             peer: self.client.peer,
             peer_trusted: self.peer_trusted,
@@ -439,21 +444,22 @@ impl<'a> Exchange<'a> {
     /// Counts and logs.
     fn end(mut self) {
         let counters = &self.worker.counters;
-        let took = self.began.elapsed();
+        let now = Instant::now();
+        let took = now - self.began;
         counters.active.sub(1);
         counters.status(self.flow.status.get());
         counters.latency(took);
         if let Some(error) = self.error {
             counters.error(respond::code_index(respond::answer(error).code));
         }
-        if let Some(record) = &mut self.record {
+        if let Some(mut record) = self.record.take() {
             let answered = self.error.map(respond::answer).map_or(0, |answer| answer.status);
             record.status = if self.flow.status.get() == 0 { answered } else { self.flow.status.get() };
             record.request_bytes = self.flow.request_bytes.get();
             record.response_bytes = self.flow.response_bytes.get();
             record.took = took;
             record.error = self.error;
-            self.worker.log.end(record, &self.settings.access_log, counters);
+            self.worker.log.end(record, &self.settings.access_log, now, counters);
         }
     }
 }

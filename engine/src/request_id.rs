@@ -1,20 +1,36 @@
 //! Request ids: made here, or taken from a trusted peer; always of characters that logs and JSON take as they are.
 
-use std::borrow::Cow;
+use std::ops::Deref;
 
 use ringway_wire::{RequestHead, is_underscored_twin};
 
 /// The longest id that is taken over, in bytes.
 const MAX_ID_BYTES: usize = 128;
 
+/// The length of an id that is made here, in bytes.
+const NEW_ID_BYTES: usize = 32;
+
+/// A request's id.
+#[derive(Clone, Debug)]
+pub(crate) enum RequestId {
+    New([u8; NEW_ID_BYTES]),
+    Taken(Box<str>),
+}
+
+impl Deref for RequestId {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Self::New(digits) => std::str::from_utf8(digits).unwrap_or_default(),
+            Self::Taken(id) => id,
+        }
+    }
+}
+
 /// Takes the field `name` (lower-case), and whatever a backend could mistake for it, out of the head, and gives the id that
 /// goes upstream in its place: the one that came when the peer is trusted and it is well-formed, else a new one.
-pub(crate) fn take(
-    head: &mut RequestHead,
-    bytes: &[u8],
-    name: &str,
-    peer_trusted: bool,
-) -> Cow<'static, str> {
+pub(crate) fn take(head: &mut RequestHead, bytes: &[u8], name: &str, peer_trusted: bool) -> RequestId {
     let mut came = None;
     for field in &mut head.fields {
         let field_name = field.name_span.of(bytes);
@@ -26,7 +42,7 @@ pub(crate) fn take(
         }
     }
     let kept = came.filter(|_| peer_trusted).and_then(|value| well_formed(value.of(bytes)));
-    Cow::Owned(kept.map_or_else(new, str::to_owned))
+    kept.map_or_else(|| RequestId::New(hexadecimal(fastrand::u128(..))), |id| RequestId::Taken(id.into()))
 }
 
 fn well_formed(id: &[u8]) -> Option<&str> {
@@ -35,9 +51,13 @@ fn well_formed(id: &[u8]) -> Option<&str> {
     std::str::from_utf8(id).ok().filter(|_| fits)
 }
 
-/// 128 random bits in hexadecimal. They need to be distinct, not secret.
-fn new() -> String {
-    format!("{:032x}", fastrand::u128(..))
+/// A number's digits. A new id is 128 random bits: they need to be distinct, not secret.
+fn hexadecimal(number: u128) -> [u8; NEW_ID_BYTES] {
+    let mut digits = [0; NEW_ID_BYTES];
+    for (pair, byte) in digits.as_chunks_mut().0.iter_mut().zip(number.to_be_bytes()) {
+        *pair = [byte >> 4, byte & 0xf];
+    }
+    digits.map(|digit| digit + if digit < 10 { b'0' } else { b'a' - 10 })
 }
 
 #[cfg(test)]
@@ -53,8 +73,10 @@ mod tests {
     }
 
     #[test]
-    fn new_ids_differ() {
-        assert_eq!(new().len(), 32);
-        assert_ne!(new(), new());
+    fn new_ids_are_all_digits_of_a_number() {
+        for number in [0, 1, 0x0123_4567_89ab_cdef_fedc_ba98_7654_3210, u128::MAX] {
+            let id = RequestId::New(hexadecimal(number));
+            assert_eq!(&*id, format!("{number:032x}"));
+        }
     }
 }

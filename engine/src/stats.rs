@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use histogram::{AtomicHistogram, Histogram};
+use histogram::{Config, Histogram};
 
 use crate::respond::{CODE_NAMES, CODES};
 
@@ -14,6 +14,14 @@ const CLASSES: usize = 6;
 /// Latencies are kept in microseconds with a relative error below 1 / 2^5, up to 2^36 us (19 hours).
 const GROUPING_POWER: u8 = 5;
 const MAX_VALUE_POWER: u8 = 36;
+/// The longest latency that is told from others, in microseconds; longer ones count as this one.
+const MAX_LATENCY_US: u64 = (1 << MAX_VALUE_POWER) - 1;
+const BUCKETS: usize = latency_bucket(MAX_LATENCY_US) + 1;
+
+const _: () = match Config::new(GROUPING_POWER, MAX_VALUE_POWER) {
+    Ok(config) => assert!(config.total_buckets() == BUCKETS),
+    Err(_) => panic!("the powers are constants that fit"),
+};
 
 /// A counter with one writer.
 #[derive(Debug, Default)]
@@ -50,12 +58,11 @@ pub(crate) struct Counters {
     pub(crate) log_lines_dropped: Counter,
     by_class: [Counter; CLASSES],
     by_code: [Counter; CODES],
-    latency: AtomicHistogram,
+    latency: [Counter; BUCKETS],
 }
 
 impl Counters {
     pub(crate) fn new() -> Arc<Self> {
-        let latency = AtomicHistogram::new(GROUPING_POWER, MAX_VALUE_POWER);
         Arc::new(Self {
             requests: Counter::default(),
             active: Counter::default(),
@@ -70,7 +77,7 @@ impl Counters {
             log_lines_dropped: Counter::default(),
             by_class: Default::default(),
             by_code: Default::default(),
-            latency: latency.expect("the powers are constants that fit"),
+            latency: [const { Counter(AtomicU64::new(0)) }; BUCKETS],
         })
     }
 
@@ -81,9 +88,9 @@ impl Counters {
 
     /// Counts the time that an exchange took.
     pub(crate) fn latency(&self, took: Duration) {
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        // Longer than the histogram spans: it counts as the longest.
-        let _ = self.latency.increment(micros.min((1 << MAX_VALUE_POWER) - 1));
+        // Seconds that do not fit are beyond the longest.
+        let micros = took.as_secs().saturating_mul(1_000_000).saturating_add(took.subsec_micros().into());
+        self.latency[latency_bucket(micros.min(MAX_LATENCY_US))].add(1);
     }
 
     /// Counts an error by its place in the list of codes.
@@ -92,6 +99,14 @@ impl Counters {
             counter.add(1);
         }
     }
+}
+
+/// The place of a latency among the buckets, as the histogram has it: exact at first, then 2^[`GROUPING_POWER`] for each
+/// power of two. Here and not there, because there an increment is locked.
+const fn latency_bucket(micros: u64) -> usize {
+    // The bits that a bucket does not tell apart.
+    let vague = (63 - (micros | 1).leading_zeros()).saturating_sub(GROUPING_POWER as u32);
+    ((vague as usize) << GROUPING_POWER) + (micros >> vague) as usize
 }
 
 /// What all workers counted, since the start.
@@ -134,18 +149,16 @@ impl Stats {
     pub(crate) fn merge<'a>(workers: impl Iterator<Item = &'a Counters>) -> Self {
         let mut stats = Self::default();
         let mut codes = [0; CODES];
-        let mut latency: Option<Histogram> = None;
+        let mut latency = vec![0; BUCKETS];
         for worker in workers {
             stats.add(worker);
             codes.iter_mut().zip(&worker.by_code).for_each(|(sum, counter)| *sum += counter.get());
-            latency = Some(match latency {
-                None => worker.latency.load(),
-                Some(sum) => sum.wrapping_add(&worker.latency.load()).unwrap_or(sum),
-            });
+            latency.iter_mut().zip(&worker.latency).for_each(|(sum, counter)| *sum += counter.get());
         }
         let occurred = CODE_NAMES.into_iter().zip(codes).filter(|&(_, count)| count > 0);
         stats.errors = occurred.collect();
-        stats.latency_us = latency.and_then(|histogram| percentiles(&histogram));
+        let latency = Histogram::from_buckets(GROUPING_POWER, MAX_VALUE_POWER, latency);
+        stats.latency_us = percentiles(&latency.expect("the buckets are the histogram's"));
         stats
     }
 
@@ -198,6 +211,20 @@ impl fmt::Display for Stats {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn buckets_are_the_histograms() {
+        let powers = (0..MAX_VALUE_POWER).map(|power| 1_u64 << power);
+        let micros = powers.flat_map(|power| [power - 1, power, power + power / 3, 2 * power - 1]);
+        for micros in micros {
+            let mut histogram = Histogram::new(GROUPING_POWER, MAX_VALUE_POWER).unwrap();
+            histogram.increment(micros).unwrap();
+            assert_eq!(histogram.as_slice()[latency_bucket(micros)], 1, "{micros}");
+        }
+        let counters = Counters::new();
+        counters.latency(Duration::MAX);
+        assert_eq!(counters.latency[BUCKETS - 1].get(), 1);
+    }
 
     #[test]
     fn workers_add_up() {

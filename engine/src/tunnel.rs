@@ -64,7 +64,7 @@ impl<F: Fn()> Way<'_, F> {
                     break;
                 }
                 carried += bytes as u64;
-                self.client.budget.spend(bytes).await;
+                self.client.spend(bytes).await;
             }
             if self.from.readable().await.is_err() {
                 self.cut();

@@ -13,10 +13,13 @@ use socket2::Socket;
 
 use crate::access_log::LogBuffer;
 use crate::clients::Clients;
+use crate::hot::HotReads;
 use crate::listener::Listeners;
 use crate::net::buf::BufPool;
 use crate::net::deadline::Wheel;
 use crate::net::listen::Local;
+use crate::net::memory;
+use crate::net::spares::Spares;
 use crate::net::stream::Stream;
 use crate::net::task::{self, Turns};
 use crate::stats::Counters;
@@ -27,6 +30,10 @@ use crate::view::{Shared, View};
 const DATE_BYTES: usize = 29;
 /// How many head objects a worker keeps for connections to come.
 const POOLED_HEADS: usize = 256;
+/// How often a worker looks for memory that it needs no longer, in ticks. Rarely: what goes must be fetched again.
+const AGING_TICKS: u64 = 20;
+/// Room for the bytes that say that commands have come.
+const SIGNAL_BYTES: usize = 64;
 
 /// What a connection needs while it serves requests; reused, because its tables grow to the size of the heads.
 #[derive(Default)]
@@ -57,13 +64,15 @@ pub(crate) struct Worker {
     pub(crate) turns: Rc<Turns>,
     pub(crate) pools: Pools,
     pub(crate) clients: Rc<Clients>,
+    pub(crate) hot: Rc<HotReads>,
     pub(crate) log: LogBuffer,
     /// How many workers there are.
     pub(crate) workers: usize,
     view: RefCell<Rc<View>>,
-    #[expect(clippy::vec_box, reason = "the boxes are what connections take and give back")]
-    heads: RefCell<Vec<Box<Heads>>>,
+    heads: Spares<Box<Heads>>,
     date: Cell<[u8; DATE_BYTES]>,
+    /// The tick at which it looks next for memory that it needs no longer.
+    ages_at: Cell<u64>,
 }
 
 impl Worker {
@@ -83,36 +92,32 @@ impl Worker {
             turns: Rc::default(),
             pools,
             clients: Rc::default(),
+            hot: Rc::default(),
             log,
             workers,
             view: RefCell::new(view),
-            heads: RefCell::default(),
+            heads: Spares::new(POOLED_HEADS),
             date: Cell::new(date_now()),
+            ages_at: Cell::new(AGING_TICKS),
         })
     }
 
     /// The configuration as it is now. A request keeps the view that it got first.
     pub(crate) fn view(&self) -> Rc<View> {
         if self.view.borrow().generation != self.shared.generation() {
-            let view = View::new(&self.shared, &self.pools, self.workers);
-            // The old view goes before the look for pools that nobody names.
-            drop(self.view.replace(view));
-            self.pools.forget_unused();
+            self.view.replace(View::new(&self.shared, &self.pools, self.workers));
         }
         self.view.borrow().clone()
     }
 
     /// Head objects for a connection that serves requests.
     pub(crate) fn take_heads(&self) -> Box<Heads> {
-        self.heads.borrow_mut().pop().unwrap_or_default()
+        self.heads.take().unwrap_or_default()
     }
 
     /// Takes them back.
     pub(crate) fn give_back_heads(&self, heads: Box<Heads>) {
-        let mut free = self.heads.borrow_mut();
-        if free.len() < POOLED_HEADS {
-            free.push(heads);
-        }
+        self.heads.put(heads);
     }
 
     /// The present as an IMF-fixdate, at most a tick old.
@@ -125,8 +130,21 @@ impl Worker {
         self.date.set(date_now());
         let idle_timeout = self.view().settings.timeouts.upstream_idle;
         self.clients.patrol(self.wheel.now());
+        self.hot.cool(self.wheel.now());
         self.pools.sweep(self.wheel.now(), idle_timeout);
-        self.log.flush(&self.counters);
+        self.log.tick(&self.counters);
+        if self.wheel.now() >= self.ages_at.get() {
+            self.ages_at.set(self.wheel.now() + AGING_TICKS);
+            self.age();
+        }
+    }
+
+    /// After a peak, the memory that it took goes back to the system.
+    fn age(&self) {
+        self.bufs.age();
+        self.heads.age();
+        self.hot.age();
+        memory::give_back();
     }
 }
 
@@ -165,7 +183,7 @@ async fn obey(
     queue: &CommandQueue,
 ) -> io::Result<()> {
     let commands = Stream::from_std_unix(commands)?;
-    let mut signal = worker.bufs.take();
+    let mut signal = worker.bufs.apart(SIGNAL_BYTES);
     while commands.read(&mut signal).await? > 0 {
         signal.clear();
         let waiting = std::mem::take(&mut *queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner));

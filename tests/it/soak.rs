@@ -6,6 +6,7 @@
 //! 20,000 open files (the soft limit is raised here as far as the hard one goes).
 
 mod bodies;
+mod cooling;
 mod idle_closers;
 mod neighbours;
 mod reloads;

@@ -6,10 +6,11 @@
 //!   consumed        filled        spare
 //! ```
 
-use std::cell::RefCell;
 use std::rc::Rc;
 
 use monoio::buf::{IoBuf, IoBufMut};
+
+use super::spares::Spares;
 
 /// The size of a pooled buffer in bytes: a head and a small body fit.
 pub(crate) const BUF_BYTES: usize = 16 * 1024;
@@ -26,140 +27,168 @@ const _: () = assert!(BUF_BYTES < BULK_BYTES);
 const _: () =
     assert!(TAIL_BYTES >= ringway_wire::encode::CHUNK_END.len() + ringway_wire::encode::LAST_CHUNK.len());
 
-/// One buffer. Reads append to `end`; writes and parsers take from `start`.
+/// One buffer. Reads append to `end`; writes and parsers take from `start`. A single pointer, because each operation of
+/// the kernel moves it several times.
 pub(crate) struct Buf {
+    /// `None` while the kernel has it: then nobody else may look at it.
+    block: Option<Box<Block>>,
+}
+
+/// What a buffer is made of; it stays where it is.
+struct Block {
     memory: Box<[u8]>,
     start: usize,
     end: usize,
     was_full: bool,
-    pool: Rc<Free>,
+    /// Where it goes back to; `None` while it is there.
+    pool: Option<Rc<Free>>,
 }
 
 impl Buf {
+    fn block(&self) -> &Block {
+        self.block.as_deref().expect("the kernel has lent back every buffer that is looked at")
+    }
+
+    fn block_mut(&mut self) -> &mut Block {
+        self.block.as_deref_mut().expect("the kernel has lent back every buffer that is looked at")
+    }
+
     /// The bytes that were read and not consumed.
     pub(crate) fn filled(&self) -> &[u8] {
-        &self.memory[self.start..self.end]
+        let block = self.block();
+        &block.memory[block.start..block.end]
     }
 
     /// The same, to be changed in place.
     pub(crate) fn filled_mut(&mut self) -> &mut [u8] {
-        &mut self.memory[self.start..self.end]
+        let block = self.block_mut();
+        &mut block.memory[block.start..block.end]
     }
 
     /// How many bytes are filled.
     pub(crate) fn len(&self) -> usize {
-        self.end - self.start
+        let block = self.block();
+        block.end - block.start
     }
 
     /// Nothing is filled.
     pub(crate) fn is_empty(&self) -> bool {
-        self.start == self.end
+        self.len() == 0
     }
 
     /// The room behind the filled bytes.
     pub(crate) fn spare_mut(&mut self) -> &mut [u8] {
-        &mut self.memory[self.end..]
+        let block = self.block_mut();
+        &mut block.memory[block.end..]
     }
 
     /// How many bytes a read may add: the room behind the filled bytes, less [`TAIL_BYTES`].
     pub(crate) fn spare(&self) -> usize {
-        (self.memory.len() - self.end).saturating_sub(TAIL_BYTES)
+        let block = self.block();
+        (block.memory.len() - block.end).saturating_sub(TAIL_BYTES)
     }
 
     /// How many bytes the block has in all.
     pub(crate) fn capacity(&self) -> usize {
-        self.memory.len()
+        self.block().memory.len()
     }
 
     /// Where the filled bytes begin; [`rewind`](Self::rewind) takes it to show bytes again that were consumed.
     pub(crate) fn start(&self) -> usize {
-        self.start
+        self.block().start
     }
 
     /// Takes `n` bytes from the front; an emptied buffer begins anew.
     pub(crate) fn consume(&mut self, n: usize) {
-        self.start += n.min(self.len());
-        if self.is_empty() {
-            self.clear();
+        let block = self.block_mut();
+        block.start += n.min(block.end - block.start);
+        if block.start == block.end {
+            (block.start, block.end) = (0, 0);
         }
     }
 
     /// Says that `n` bytes of the room behind were filled.
     pub(crate) fn fill(&mut self, n: usize) {
-        self.end += n.min(self.memory.len() - self.end);
+        let block = self.block_mut();
+        block.end += n.min(block.memory.len() - block.end);
     }
 
     /// Appends `bytes`; the block grows where there is no room.
     pub(crate) fn append(&mut self, bytes: &[u8]) {
-        if self.memory.len() - self.end < bytes.len() {
+        if self.block().memory.len() - self.block().end < bytes.len() {
             self.compact();
             self.grow(self.len() + bytes.len());
         }
-        self.memory[self.end..self.end + bytes.len()].copy_from_slice(bytes);
-        self.end += bytes.len();
+        self.spare_mut()[..bytes.len()].copy_from_slice(bytes);
+        self.block_mut().end += bytes.len();
     }
 
     /// The last read left no room: there is probably more to come.
     pub(crate) fn was_full(&self) -> bool {
-        self.was_full
+        self.block().was_full
     }
 
     /// Forgets all bytes.
     pub(crate) fn clear(&mut self) {
-        self.start = 0;
-        self.end = 0;
+        self.clear_with_front(0);
     }
 
     /// Empty, with `room` bytes left free in front for [`prepend`](Self::prepend).
     pub(crate) fn clear_with_front(&mut self, room: usize) {
-        self.start = room.min(self.memory.len());
-        self.end = self.start;
+        let block = self.block_mut();
+        block.start = room.min(block.memory.len());
+        block.end = block.start;
     }
 
     /// Keeps only `from..to` of the filled bytes.
     pub(crate) fn narrow(&mut self, from: usize, to: usize) {
         let len = self.len();
         let (from, to) = (from.min(len), to.min(len));
-        self.end = self.start + to.max(from);
-        self.start += from;
+        let block = self.block_mut();
+        block.end = block.start + to.max(from);
+        block.start += from;
     }
 
     /// Puts bytes in front of the filled ones, over what was consumed there; without enough room in front all moves.
     pub(crate) fn prepend(&mut self, bytes: &[u8]) {
-        if self.start < bytes.len() {
+        if self.start() < bytes.len() {
             self.make_front(bytes.len());
         }
-        let start = self.start - bytes.len();
-        self.memory[start..self.start].copy_from_slice(bytes);
-        self.start = start;
+        let block = self.block_mut();
+        let start = block.start - bytes.len();
+        block.memory[start..block.start].copy_from_slice(bytes);
+        block.start = start;
     }
 
     fn make_front(&mut self, room: usize) {
         let len = self.len();
         self.compact();
         self.grow(len + room);
-        self.memory.copy_within(..len, room);
-        (self.start, self.end) = (room, room + len);
+        let block = self.block_mut();
+        block.memory.copy_within(..len, room);
+        (block.start, block.end) = (room, room + len);
     }
 
     /// Shows `start..end` of the block again; both were this buffer's cursors before.
     pub(crate) fn rewind(&mut self, start: usize, end: usize) {
-        debug_assert!(start <= end && end <= self.memory.len());
-        self.start = start.min(end);
-        self.end = end.min(self.memory.len());
+        let block = self.block_mut();
+        debug_assert!(start <= end && end <= block.memory.len());
+        block.start = start.min(end);
+        block.end = end.min(block.memory.len());
     }
 
     /// Moves the filled bytes to the front of the block, to make room behind them.
     pub(crate) fn compact(&mut self) {
-        self.memory.copy_within(self.start..self.end, 0);
-        self.end -= self.start;
-        self.start = 0;
+        let block = self.block_mut();
+        block.memory.copy_within(block.start..block.end, 0);
+        block.end -= block.start;
+        block.start = 0;
     }
 
     /// Makes room for at least one more byte to be read, by moving and then by growing, up to `at_most` bytes in all.
     /// `false` when the buffer is full at that size.
     pub(crate) fn make_room(&mut self, at_most: usize) -> bool {
-        if self.spare() == 0 && self.start > 0 {
+        if self.spare() == 0 && self.start() > 0 {
             self.compact();
         }
         if self.spare() == 0 && self.len() < at_most {
@@ -168,37 +197,48 @@ impl Buf {
         self.spare() > 0
     }
 
-    /// Takes the buffer out of its place to lend it to the kernel, and leaves one without memory there.
+    /// Takes the buffer out of its place to lend it to the kernel; nobody may look at that place until it is back.
     pub(super) fn lend(&mut self) -> Buf {
-        let hollow =
-            Buf { memory: Box::default(), start: 0, end: 0, was_full: false, pool: self.pool.clone() };
-        std::mem::replace(self, hollow)
+        Buf { block: self.block.take() }
     }
 
     /// Makes the block at least `capacity` bytes large; what is filled stays.
     pub(crate) fn grow(&mut self, capacity: usize) {
-        if capacity <= self.memory.len() {
+        if capacity <= self.capacity() {
             return;
         }
-        let mut memory = vec![0; capacity].into_boxed_slice();
-        memory[..self.len()].copy_from_slice(self.filled());
-        self.end -= self.start;
-        self.start = 0;
-        self.pool.give_back(std::mem::replace(&mut self.memory, memory));
+        let pool = self.block().pool.clone();
+        let mut larger = Block::new(capacity);
+        larger.memory[..self.len()].copy_from_slice(self.filled());
+        larger.end = self.len();
+        larger.pool = pool;
+        // The smaller block goes back to the pool.
+        *self = Buf { block: Some(Box::new(larger)) };
+    }
+}
+
+impl Block {
+    fn new(capacity: usize) -> Self {
+        let memory = vec![0; capacity].into_boxed_slice();
+        Self { memory, start: 0, end: 0, was_full: false, pool: None }
     }
 }
 
 impl Drop for Buf {
     fn drop(&mut self) {
-        self.pool.give_back(std::mem::take(&mut self.memory));
+        if let Some(mut block) = self.block.take()
+            && let Some(pool) = block.pool.take()
+        {
+            pool.give_back(block);
+        }
     }
 }
 
-// SAFETY: the block is on the heap and stays where it is while the `Buf` moves; `start..end` is always inside it and
-// initialised (blocks are made zeroed).
+// SAFETY: the memory is on the heap and stays where it is while the `Buf` moves; `start..end` is always inside it and
+// initialised (memory is made zeroed).
 unsafe impl IoBuf for Buf {
     fn read_ptr(&self) -> *const u8 {
-        self.memory[self.start..].as_ptr()
+        self.filled().as_ptr()
     }
 
     fn bytes_init(&self) -> usize {
@@ -209,7 +249,7 @@ unsafe impl IoBuf for Buf {
 // SAFETY: as above; the writable part is `end..capacity`, and `set_init` gets the number of bytes written there.
 unsafe impl IoBufMut for Buf {
     fn write_ptr(&mut self) -> *mut u8 {
-        self.memory[self.end..].as_mut_ptr()
+        self.spare_mut().as_mut_ptr()
     }
 
     fn bytes_total(&mut self) -> usize {
@@ -218,31 +258,30 @@ unsafe impl IoBufMut for Buf {
 
     unsafe fn set_init(&mut self, n: usize) {
         self.fill(n);
-        self.was_full = self.spare() == 0;
+        self.block_mut().was_full = self.spare() == 0;
     }
 }
 
 /// Free blocks of one worker.
-#[derive(Default)]
 struct Free {
-    small: RefCell<Vec<Box<[u8]>>>,
-    bulk: RefCell<Vec<Box<[u8]>>>,
+    small: Spares<Box<Block>>,
+    bulk: Spares<Box<Block>>,
 }
 
-impl Free {
-    fn give_back(&self, memory: Box<[u8]>) {
-        match memory.len() {
-            BUF_BYTES => keep(&mut self.small.borrow_mut(), memory, POOLED_BUFS),
-            BULK_BYTES => keep(&mut self.bulk.borrow_mut(), memory, POOLED_BULK_BUFS),
-            // A head that outgrew its buffer, or a block that was taken out: not worth keeping.
-            _ => {}
-        }
+impl Default for Free {
+    fn default() -> Self {
+        Self { small: Spares::new(POOLED_BUFS), bulk: Spares::new(POOLED_BULK_BUFS) }
     }
 }
 
-fn keep(free: &mut Vec<Box<[u8]>>, memory: Box<[u8]>, at_most: usize) {
-    if free.len() < at_most {
-        free.push(memory);
+impl Free {
+    fn give_back(&self, block: Box<Block>) {
+        match block.memory.len() {
+            BUF_BYTES => self.small.put(block),
+            BULK_BYTES => self.bulk.put(block),
+            // It was made for a head that outgrew its buffer: not worth keeping.
+            _ => {}
+        }
     }
 }
 
@@ -253,17 +292,31 @@ pub(crate) struct BufPool(Rc<Free>);
 impl BufPool {
     /// An empty buffer of [`BUF_BYTES`].
     pub(crate) fn take(&self) -> Buf {
-        self.buf(self.0.small.borrow_mut().pop(), BUF_BYTES)
+        self.buf(self.0.small.take(), BUF_BYTES)
     }
 
     /// An empty buffer of [`BULK_BYTES`].
     pub(crate) fn take_bulk(&self) -> Buf {
-        self.buf(self.0.bulk.borrow_mut().pop(), BULK_BYTES)
+        self.buf(self.0.bulk.take(), BULK_BYTES)
     }
 
-    fn buf(&self, memory: Option<Box<[u8]>>, capacity: usize) -> Buf {
-        let memory = memory.unwrap_or_else(|| vec![0; capacity].into_boxed_slice());
-        Buf { memory, start: 0, end: 0, was_full: false, pool: self.0.clone() }
+    /// An empty buffer that is not pooled. For what is kept for good: among the others it would keep the pages of its
+    /// neighbours, which come and go.
+    pub(crate) fn apart(&self, capacity: usize) -> Buf {
+        self.buf(None, capacity)
+    }
+
+    /// Drops the free buffers that were not needed since the last time.
+    pub(crate) fn age(&self) {
+        self.0.small.age();
+        self.0.bulk.age();
+    }
+
+    fn buf(&self, free: Option<Box<Block>>, capacity: usize) -> Buf {
+        let mut block = free.unwrap_or_else(|| Box::new(Block::new(capacity)));
+        (block.start, block.end, block.was_full) = (0, 0, false);
+        block.pool = Some(self.0.clone());
+        Buf { block: Some(block) }
     }
 }
 
@@ -311,8 +364,8 @@ mod tests {
     fn dropped_buffers_are_used_again() {
         let pool = BufPool::default();
         let first = pool.take();
-        let at = first.memory.as_ptr();
+        let at = first.block().memory.as_ptr();
         drop(first);
-        assert_eq!(pool.take().memory.as_ptr(), at);
+        assert_eq!(pool.take().block().memory.as_ptr(), at);
     }
 }

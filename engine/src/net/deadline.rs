@@ -1,26 +1,27 @@
 //! The deadline wheel: one coarse timer for each worker ends what takes too long, by `shutdown(2)` on its socket, which
 //! completes every operation in flight and gives all buffers back.
 //!
-//! An entry belongs to a connection for its whole life and is unlinked before the descriptor closes: a stale one would
-//! kill a stranger that got the same number. Arming is a store; the entry moves in the wheel only when it must fire
-//! earlier than it stands, or when it comes up and is not due yet. So a deadline that is set and lifted with each
-//! request costs a few instructions, and a pass over the wheel costs each connection one step now and then.
+//! A row belongs to a connection for its whole life and is unlinked before the descriptor closes: a stale one would
+//! kill a stranger that got the same number. Arming is a few stores; the row moves in the wheel only when it must come up
+//! earlier than it stands, or when it comes up and nothing of it is due yet. So a deadline that is set and lifted with
+//! each request costs a few instructions, and a pass over the wheel costs each connection one step now and then.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::net::Shutdown;
 use std::os::fd::{BorrowedFd, RawFd};
+use std::ptr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use slab::Slab;
-
 /// How fine deadlines are. A deadline fires up to one tick late, never early.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
-/// How many ticks the wheel spans; entries that are due later come up once a round and go on.
-const SLOTS: usize = 1024;
-const NEVER: u64 = u64::MAX;
-/// No entry.
-const NIL: usize = usize::MAX;
+const TICK_NANOS: u32 = TICK.subsec_nanos();
+const TICKS_PER_SECOND: u32 = 1_000_000_000 / TICK_NANOS;
+/// How many ticks the wheel spans; rows that are due later come up once a round and go on.
+const SLOTS: u32 = 1024;
+const NEVER: u32 = u32::MAX;
+
+const _: () = assert!(TICK.as_secs() == 0 && TICKS_PER_SECOND * TICK_NANOS == 1_000_000_000);
 
 /// Which half of its connection a deadline ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,112 +32,151 @@ pub(crate) enum Ends {
     Both,
 }
 
-struct Entry {
-    fd: RawFd,
+/// One of the two deadlines that a connection may have.
+struct Due {
     /// The tick at which it fires; [`NEVER`] while it is disarmed.
-    due: u64,
-    ends: Ends,
-    fired: bool,
-    /// The tick whose slot it stands in; [`NEVER`] while it stands in none. At most `due` when it is armed.
-    linked: u64,
-    prev: usize,
-    next: usize,
+    tick: Cell<u32>,
+    ends: Cell<Ends>,
+    fired: Cell<bool>,
+}
+
+/// A connection in the wheel, with both of its deadlines. Rows are linked by address: there are as many as there are
+/// connections, and a table of them would have to be copied when it grows, and would never shrink.
+struct Row {
+    wheel: Rc<Wheel>,
+    prev: Cell<*const Row>,
+    next: Cell<*const Row>,
+    /// The tick in whose slot it stands; [`NEVER`] while it stands in none. At most the ticks at which it is due.
+    linked: Cell<u32>,
+    fd: RawFd,
+    dues: [Due; 2],
+}
+
+impl Row {
+    /// The tick at which the first of its deadlines fires; [`NEVER`] when both are disarmed.
+    fn due(&self) -> u32 {
+        self.dues[0].tick.get().min(self.dues[1].tick.get())
+    }
+
+    fn link(&self) {
+        let tick = self.due().min(self.wheel.now.get().saturating_add(SLOTS - 1));
+        let next = self.wheel.slot(tick).replace(self);
+        self.linked.set(tick);
+        self.prev.set(ptr::null());
+        self.next.set(next);
+        // SAFETY: `next` was linked, so it is alive; see `Drop`.
+        if let Some(next) = unsafe { next.as_ref() } {
+            next.prev.set(self);
+        }
+    }
+
+    fn unlink(&self) {
+        if self.linked.get() == NEVER {
+            return;
+        }
+        let (prev, next) = (self.prev.get(), self.next.get());
+        // SAFETY: this row is linked, so its neighbours are, too, and linked rows are alive; see `Drop`.
+        match unsafe { prev.as_ref() } {
+            None => self.wheel.slot(self.linked.get()).set(next),
+            Some(prev) => prev.next.set(next),
+        }
+        // SAFETY: as above.
+        if let Some(next) = unsafe { next.as_ref() } {
+            next.prev.set(prev);
+        }
+        self.linked.set(NEVER);
+    }
+
+    #[cold]
+    fn move_forward(&self) {
+        self.unlink();
+        self.link();
+    }
+
+    /// Takes the row out of its slot, whose list was detached; fires what is due and links it again for the rest. Says
+    /// which was next.
+    fn come_up(&self) -> *const Row {
+        let next = self.next.get();
+        self.linked.set(NEVER);
+        for due in &self.dues {
+            if due.tick.get() <= self.wheel.now.get() {
+                due.tick.set(NEVER);
+                due.fired.set(true);
+                shut(self.fd, due.ends.get());
+            }
+        }
+        if self.due() != NEVER {
+            self.link();
+        }
+        next
+    }
+}
+
+impl Drop for Row {
+    /// No row goes while it is linked: this is what the wheel's pointers rely on. (One that is leaked stays where it is.)
+    fn drop(&mut self) {
+        self.unlink();
+    }
 }
 
 /// One worker's wheel.
 pub(crate) struct Wheel {
-    now: Cell<u64>,
+    now: Cell<u32>,
     started: Instant,
-    entries: RefCell<Slab<Entry>>,
-    /// The first entry of each slot.
-    slots: RefCell<Box<[usize]>>,
+    /// The first row of each slot. Rows keep the wheel alive.
+    slots: Box<[Cell<*const Row>]>,
 }
 
 impl Wheel {
     pub(crate) fn new() -> Rc<Self> {
-        Rc::new(Self {
-            now: Cell::new(0),
-            started: Instant::now(),
-            entries: RefCell::default(),
-            slots: RefCell::new(vec![NIL; SLOTS].into_boxed_slice()),
-        })
+        let slots = (0..SLOTS).map(|_| Cell::new(ptr::null())).collect();
+        Rc::new(Self { now: Cell::new(0), started: Instant::now(), slots })
     }
 
     /// Ticks since the worker started.
     pub(crate) fn now(&self) -> u64 {
-        self.now.get()
+        self.now.get().into()
     }
 
     /// How long until the next tick.
     pub(crate) fn until_next_tick(&self) -> Duration {
-        let next = TICK * u32::try_from(self.now() + 1).unwrap_or(u32::MAX);
-        next.saturating_sub(self.started.elapsed())
+        (TICK * self.now.get().saturating_add(1)).saturating_sub(self.started.elapsed())
     }
 
     /// Moves on to the present and fires what is due.
     pub(crate) fn advance(&self) {
-        let present = (self.started.elapsed().as_millis() / TICK.as_millis()) as u64;
+        let present = ticks_in(self.started.elapsed());
         // After a long stop of the machine one round meets every slot.
-        let from = (self.now() + 1).max(present.saturating_sub(SLOTS as u64));
-        self.now.set(present.max(self.now()));
+        let from = self.now.get().saturating_add(1).max(present.saturating_sub(SLOTS));
+        self.now.set(present.max(self.now.get()));
         for tick in from..=present {
             self.pass(tick);
         }
     }
 
-    fn pass(&self, tick: u64) {
-        let mut key = std::mem::replace(&mut self.slots.borrow_mut()[slot(tick)], NIL);
-        while key != NIL {
-            let next = self.come_up(key);
-            key = next;
+    fn pass(&self, tick: u32) {
+        let mut row = self.slot(tick).replace(ptr::null());
+        // SAFETY: rows of a slot are linked and so alive; nobody drops one between two steps of this loop.
+        while let Some(up) = unsafe { row.as_ref() } {
+            row = up.come_up();
         }
     }
 
-    /// Takes the entry out of its slot (whose list was detached) and fires it or links it again. Says which was next.
-    fn come_up(&self, key: usize) -> usize {
-        let now = self.now();
-        let mut entries = self.entries.borrow_mut();
-        let entry = &mut entries[key];
-        let next = entry.next;
-        (entry.linked, entry.prev, entry.next) = (NEVER, NIL, NIL);
-        if entry.due <= now {
-            entry.due = NEVER;
-            entry.fired = true;
-            shut(entry.fd, entry.ends);
-        } else if entry.due != NEVER {
-            self.link(&mut entries, key);
-        }
-        next
-    }
-
-    fn link(&self, entries: &mut Slab<Entry>, key: usize) {
-        let tick = entries[key].due.min(self.now() + SLOTS as u64 - 1);
-        let head = std::mem::replace(&mut self.slots.borrow_mut()[slot(tick)], key);
-        let entry = &mut entries[key];
-        (entry.linked, entry.prev, entry.next) = (tick, NIL, head);
-        if head != NIL {
-            entries[head].prev = key;
-        }
-    }
-
-    fn unlink(&self, entries: &mut Slab<Entry>, key: usize) {
-        let (linked, prev, next) = (entries[key].linked, entries[key].prev, entries[key].next);
-        if linked == NEVER {
-            return;
-        }
-        match prev {
-            NIL => self.slots.borrow_mut()[slot(linked)] = next,
-            prev => entries[prev].next = next,
-        }
-        if next != NIL {
-            entries[next].prev = prev;
-        }
-        entries[key].linked = NEVER;
+    fn slot(&self, tick: u32) -> &Cell<*const Row> {
+        &self.slots[(tick % SLOTS) as usize]
     }
 }
 
-fn slot(tick: u64) -> usize {
-    (tick % SLOTS as u64) as usize
+/// Whole ticks in a time; more than the wheel can count is as good as never.
+fn ticks_in(time: Duration) -> u32 {
+    let seconds = u32::try_from(time.as_secs()).unwrap_or(NEVER);
+    seconds.saturating_mul(TICKS_PER_SECOND).saturating_add(time.subsec_nanos() / TICK_NANOS)
+}
+
+/// Ticks that cover a time. Called with each arming; `Duration::as_millis` would divide 128 bits there.
+fn ticks_over(time: Duration) -> u32 {
+    let seconds = u32::try_from(time.as_secs()).unwrap_or(NEVER);
+    seconds.saturating_mul(TICKS_PER_SECOND).saturating_add(time.subsec_nanos().div_ceil(TICK_NANOS))
 }
 
 fn shut(fd: RawFd, ends: Ends) {
@@ -144,73 +184,84 @@ fn shut(fd: RawFd, ends: Ends) {
         Ends::Reading => Shutdown::Read,
         Ends::Both => Shutdown::Both,
     };
-    // SAFETY: the entry is unlinked before its connection closes the descriptor (`Deadline` is dropped first), so the
-    // number still names this connection's socket.
+    // SAFETY: a deadline is disarmed and its row unlinked before its connection closes the descriptor (`Deadline` is
+    // dropped first), so the number still names this connection's socket.
     let fd = unsafe { BorrowedFd::borrow_raw(fd) };
     // The peer may have ended the connection already: then there is nothing left to end.
     let _ = socket2::SockRef::from(&fd).shutdown(how);
 }
 
-/// A connection's place in the wheel. Must be dropped before the connection.
-pub(crate) struct Deadline {
-    wheel: Rc<Wheel>,
-    key: usize,
+/// One of a connection's deadlines: the only one or the first (0), or the second (1). Must be dropped before the
+/// connection.
+pub(crate) struct Deadline<const NTH: usize = 0> {
+    row: Rc<Row>,
 }
 
 impl Deadline {
     /// A disarmed deadline for the socket `fd`, which must stay open as long as the deadline lives.
     pub(super) fn new(wheel: &Rc<Wheel>, fd: RawFd) -> Self {
-        let entry =
-            Entry { fd, due: NEVER, ends: Ends::Both, fired: false, linked: NEVER, prev: NIL, next: NIL };
-        let key = wheel.entries.borrow_mut().insert(entry);
-        Self { wheel: wheel.clone(), key }
+        let due = || Due { tick: Cell::new(NEVER), ends: Cell::new(Ends::Both), fired: Cell::new(false) };
+        let row = Row {
+            wheel: wheel.clone(),
+            prev: Cell::new(ptr::null()),
+            next: Cell::new(ptr::null()),
+            linked: Cell::new(NEVER),
+            fd,
+            dues: [due(), due()],
+        };
+        Self { row: Rc::new(row) }
     }
 
+    /// The connection's second deadline. There is one only.
+    pub(super) fn second(&self) -> Deadline<1> {
+        debug_assert_eq!(Rc::strong_count(&self.row), 1);
+        Deadline { row: self.row.clone() }
+    }
+}
+
+impl<const NTH: usize> Deadline<NTH> {
     /// Ends `ends` of the connection once `after` has passed, in place of what was armed before.
     pub(crate) fn arm(&self, after: Duration, ends: Ends) {
-        let wheel = &*self.wheel;
-        let ticks = after.as_millis().div_ceil(TICK.as_millis()) as u64;
-        let mut entries = wheel.entries.borrow_mut();
-        let entry = &mut entries[self.key];
-        entry.due = wheel.now().saturating_add(ticks).saturating_add(1);
-        entry.ends = ends;
-        if entry.due < entry.linked {
-            wheel.unlink(&mut entries, self.key);
-            wheel.link(&mut entries, self.key);
+        let row = &*self.row;
+        // The tick that is under way has begun already: one more.
+        let due = row.wheel.now.get().saturating_add(ticks_over(after)).saturating_add(1).min(NEVER - 1);
+        row.dues[NTH].tick.set(due);
+        row.dues[NTH].ends.set(ends);
+        if due < row.linked.get() {
+            row.move_forward();
         }
     }
 
     /// Lifts the deadline.
     pub(crate) fn disarm(&self) {
-        self.wheel.entries.borrow_mut()[self.key].due = NEVER;
+        self.row.dues[NTH].tick.set(NEVER);
     }
 
     /// Whether it ended its connection.
     pub(crate) fn fired(&self) -> bool {
-        self.wheel.entries.borrow()[self.key].fired
+        self.row.dues[NTH].fired.get()
     }
 }
 
-impl Drop for Deadline {
+impl<const NTH: usize> Drop for Deadline<NTH> {
     fn drop(&mut self) {
-        let mut entries = self.wheel.entries.borrow_mut();
-        self.wheel.unlink(&mut entries, self.key);
-        entries.remove(self.key);
+        // The row is unlinked with the last of its handles.
+        self.disarm();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read;
+    use std::io::{Read, Write};
     use std::os::fd::AsRawFd;
     use std::os::unix::net::UnixStream;
 
     /// A wheel whose time the test moves.
-    fn go(wheel: &Wheel, ticks: u64) {
+    fn go(wheel: &Wheel, ticks: u32) {
         for _ in 0..ticks {
-            wheel.now.set(wheel.now() + 1);
-            wheel.pass(wheel.now());
+            wheel.now.set(wheel.now.get() + 1);
+            wheel.pass(wheel.now.get());
         }
     }
 
@@ -259,6 +310,97 @@ mod tests {
         go(&wheel, 3);
         assert!(deadlines.iter().all(Deadline::fired));
         drop(deadlines);
-        assert!(wheel.entries.borrow().is_empty());
+        assert!(wheel.slots.iter().all(|slot| slot.get().is_null()));
+        assert_eq!(Rc::strong_count(&wheel), 1);
+    }
+
+    #[test]
+    fn two_deadlines_of_a_connection_keep_apart() {
+        let (mut one, mut other) = UnixStream::pair().unwrap();
+        let wheel = Wheel::new();
+        let reading = Deadline::new(&wheel, one.as_raw_fd());
+        let writing = reading.second();
+        // The row stands where the earlier one is due, and goes on to the later one.
+        writing.arm(TICK * 2000, Ends::Both);
+        reading.arm(TICK * 5, Ends::Reading);
+        go(&wheel, 6);
+        assert_eq!((reading.fired(), writing.fired()), (true, false));
+        assert_eq!(one.read(&mut [0; 1]).unwrap(), 0);
+        go(&wheel, 1994);
+        assert!(!writing.fired());
+        one.write_all(b"x").unwrap();
+        other.read_exact(&mut [0; 1]).unwrap();
+        go(&wheel, 1);
+        assert!(writing.fired());
+        assert!(one.write_all(b"x").is_err());
+    }
+
+    #[test]
+    fn a_dropped_deadline_does_not_fire_while_its_neighbour_lives() {
+        let (mut one, mut other) = UnixStream::pair().unwrap();
+        let wheel = Wheel::new();
+        let reading = Deadline::new(&wheel, one.as_raw_fd());
+        let writing = reading.second();
+        writing.arm(TICK, Ends::Both);
+        drop(writing);
+        go(&wheel, 3);
+        one.write_all(b"x").unwrap();
+        other.read_exact(&mut [0; 1]).unwrap();
+    }
+
+    #[test]
+    fn lists_hold_through_every_order_of_moves() {
+        let (one, _other) = UnixStream::pair().unwrap();
+        let wheel = Wheel::new();
+        let mut random = fastrand::Rng::with_seed(7);
+        let mut deadlines: Vec<(Deadline, Option<u32>)> = Vec::new();
+        for _ in 0..20_000 {
+            let at = random.usize(..deadlines.len().max(1));
+            match random.u8(..8) {
+                0 if deadlines.len() < 40 => deadlines.push((Deadline::new(&wheel, one.as_raw_fd()), None)),
+                1 if !deadlines.is_empty() => drop(deadlines.swap_remove(at)),
+                2 => go(&wheel, random.u32(..200)),
+                3 if !deadlines.is_empty() && !deadlines[at].0.fired() => {
+                    deadlines[at].0.disarm();
+                    deadlines[at].1 = None;
+                }
+                _ if !deadlines.is_empty() && !deadlines[at].0.fired() => {
+                    let ticks = random.u32(..3000);
+                    deadlines[at].0.arm(TICK * ticks, Ends::Reading);
+                    deadlines[at].1 = Some(wheel.now.get() + ticks + 1);
+                }
+                _ => {}
+            }
+            for (deadline, due) in &deadlines {
+                let due_by_now = due.is_some_and(|due| due <= wheel.now.get());
+                assert_eq!(deadline.fired(), due_by_now);
+            }
+        }
+    }
+
+    #[test]
+    fn ticks_are_rounded_up_and_never_overflow() {
+        assert_eq!(ticks_over(Duration::ZERO), 0);
+        assert_eq!(ticks_over(Duration::from_nanos(1)), 1);
+        assert_eq!(ticks_over(TICK), 1);
+        assert_eq!(ticks_over(Duration::from_millis(1_001)), 11);
+        assert_eq!(ticks_over(Duration::MAX), NEVER);
+        assert_eq!(ticks_in(Duration::from_millis(1_999)), 19);
+    }
+
+    #[test]
+    fn a_deadline_for_ever_does_not_fire() {
+        let (one, _other) = UnixStream::pair().unwrap();
+        let wheel = Wheel::new();
+        let deadline = Deadline::new(&wheel, one.as_raw_fd());
+        deadline.arm(Duration::MAX, Ends::Both);
+        go(&wheel, 3000);
+        assert!(!deadline.fired());
+    }
+
+    /// What a connection's row takes, in bytes, beside the two counts of its `Rc`: one cache line in all.
+    #[test]
+    fn a_row_is_one_cache_line() {
+        assert!(size_of::<Row>() + 2 * size_of::<usize>() <= 64, "{}", size_of::<Row>());
     }
 }

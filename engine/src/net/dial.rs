@@ -3,12 +3,10 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{FromRawFd, IntoRawFd};
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use monoio::net::{TcpStream, UnixStream};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::driver;
@@ -45,19 +43,12 @@ pub(crate) enum DialError {
 pub(crate) async fn dial(address: &Address, timeout: Duration) -> Result<Stream, DialError> {
     let socket = begin(address).map_err(DialError::Failed)?;
     let probe = socket.try_clone().map_err(DialError::Failed)?;
-    let stream = adopt(socket, address).map_err(DialError::Failed)?;
-    // Waiting for room to write has no side effect, so it may be dropped when the time is up.
-    let writable = async {
-        match &stream {
-            Adopted::Tcp(stream) => stream.writable(true).await,
-            Adopted::Unix(stream) => stream.writable(true).await,
-        }
-    };
+    let stream = Stream::adopt(socket).map_err(DialError::Failed)?;
     #[expect(
         clippy::disallowed_methods,
         reason = "waiting for room to write takes nothing, so it may be dropped"
     )]
-    let waited = monoio::time::timeout(timeout, writable).await;
+    let waited = monoio::time::timeout(timeout, stream.writable()).await;
     match waited {
         Err(_) => return Err(DialError::Timeout),
         Ok(result) => result.map_err(DialError::Failed)?,
@@ -66,10 +57,7 @@ pub(crate) async fn dial(address: &Address, timeout: Duration) -> Result<Stream,
         return Err(DialError::Failed(error));
     }
     probe.set_nonblocking(driver::needs_nonblocking()).map_err(DialError::Failed)?;
-    Ok(match stream {
-        Adopted::Tcp(stream) => Stream::tcp(stream),
-        Adopted::Unix(stream) => Stream::unix(stream),
-    })
+    Ok(stream)
 }
 
 /// A socket on which a connection is being made.
@@ -87,25 +75,5 @@ fn begin(address: &Address) -> io::Result<Socket> {
     match socket.connect(&address) {
         Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
         _ => Ok(socket),
-    }
-}
-
-enum Adopted {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-fn adopt(socket: Socket, address: &Address) -> io::Result<Adopted> {
-    let fd = socket.into_raw_fd();
-    // SAFETY: `fd` was just released by the socket that owned it, so the std stream becomes its only owner.
-    match address {
-        Address::Tcp(_) => {
-            TcpStream::from_std(unsafe { std::net::TcpStream::from_raw_fd(fd) }).map(Adopted::Tcp)
-        }
-        Address::Unix(_) => {
-            // SAFETY: as above.
-            UnixStream::from_std(unsafe { std::os::unix::net::UnixStream::from_raw_fd(fd) })
-                .map(Adopted::Unix)
-        }
     }
 }

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd};
 use std::path::{Path, PathBuf};
 
-use monoio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use monoio::net::{TcpListener, UnixListener};
 use ringway_config::ListenAddress;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
@@ -138,11 +138,14 @@ impl Acceptor {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.cancelable_accept(stop.handle()).await?;
-                Ok((Stream::tcp(stream), Some(peer.ip().to_canonical())))
+                // SAFETY: the descriptor was just released by the stream that owned it, so the socket becomes its only
+                // owner.
+                let socket = unsafe { Socket::from_raw_fd(stream.into_raw_fd()) };
+                Ok((Stream::adopt(socket)?, Some(peer.ip().to_canonical())))
             }
             Self::Unix(listener) => {
                 let (stream, _) = listener.cancelable_accept(stop.handle()).await?;
-                Ok((Stream::unix(stream), None))
+                Ok((Stream::new(stream), None))
             }
         }
     }
@@ -161,21 +164,6 @@ impl Acceptor {
         let (socket, peer) = listener.accept()?;
         socket.set_nonblocking(driver::needs_nonblocking())?;
         let peer = peer.as_socket().map(|peer| peer.ip().to_canonical());
-        self.adopt(socket).map(|stream| (stream, peer))
-    }
-
-    fn adopt(&self, socket: Socket) -> io::Result<Stream> {
-        let fd = socket.into_raw_fd();
-        match self {
-            // SAFETY: `fd` was just released by the socket that owned it, so the std stream becomes its only owner.
-            Self::Tcp(_) => {
-                TcpStream::from_std(unsafe { std::net::TcpStream::from_raw_fd(fd) }).map(Stream::tcp)
-            }
-            Self::Unix(_) => {
-                // SAFETY: as above.
-                let stream = unsafe { std::os::unix::net::UnixStream::from_raw_fd(fd) };
-                UnixStream::from_std(stream).map(Stream::unix)
-            }
-        }
+        Stream::adopt(socket).map(|stream| (stream, peer))
     }
 }

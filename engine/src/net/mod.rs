@@ -1,7 +1,8 @@
 //! Everything that touches the runtime or the kernel: the only part of the engine that names monoio's types or holds
 //! `unsafe`. It moves bytes and watches deadlines; it knows no HTTP.
 //!
-//! * `buf`: pooled buffers that may be lent to the kernel.
+//! * `buf`: pooled buffers that may be lent to the kernel; `spares`: what is kept for reuse, and how it gets less again;
+//!   `memory`: giving back to the system.
 //! * `stream`: one connected socket, TCP or Unix, behind one reader and writer; `dial` makes them towards backends.
 //! * `listen`: binding (on the control thread) and accepting (on workers).
 //! * `deadline`: the wheel that ends halves of connections which take too long.
@@ -19,6 +20,8 @@ pub(crate) mod deadline;
 pub(crate) mod dial;
 pub(crate) mod driver;
 pub(crate) mod listen;
+pub(crate) mod memory;
 pub(crate) mod patrol;
+pub(crate) mod spares;
 pub(crate) mod stream;
 pub(crate) mod task;

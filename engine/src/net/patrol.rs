@@ -4,6 +4,9 @@
 
 use std::os::fd::RawFd;
 
+/// Room that a table keeps in any case, in rows.
+const SPARE_ROWS: usize = 64;
+
 /// Sockets to look at and what was seen.
 #[derive(Default)]
 pub(crate) struct Patrol {
@@ -56,6 +59,8 @@ impl Patrol {
             let hits = self.fds.iter().zip(&self.looks).filter(|(fd, (_, look))| look.sees(fd.revents));
             hits.for_each(|(_, &(key, _))| seen(key));
         }
+        trim(&mut self.fds);
+        trim(&mut self.looks);
         self.fds.clear();
         self.looks.clear();
     }
@@ -63,6 +68,13 @@ impl Patrol {
     fn poll(&mut self) -> i32 {
         // SAFETY: the pointer and the length describe the vector's initialised elements.
         unsafe { libc::poll(self.fds.as_mut_ptr(), self.fds.len() as libc::nfds_t, 0) }
+    }
+}
+
+/// Gives back the room that a peak has left in a table, once less than a quarter of it is used.
+pub(crate) fn trim<T>(table: &mut Vec<T>) {
+    if table.capacity() > SPARE_ROWS && table.len() < table.capacity() / 4 {
+        table.shrink_to(SPARE_ROWS.max(table.len() * 2));
     }
 }
 

@@ -8,56 +8,45 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use monoio::io::{AsyncReadRent, AsyncWriteRent, CancelableAsyncReadRent};
-use monoio::net::{TcpStream, UnixStream};
+use monoio::net::UnixStream;
 use socket2::SockRef;
 
 use super::buf::Buf;
 use super::deadline::{Deadline, Wheel};
 use super::task::Stop;
 
-enum Socket {
-    Tcp(UnsafeCell<TcpStream>),
-    Unix(UnsafeCell<UnixStream>),
-}
-
 /// A connected socket.
 pub(crate) struct Stream {
-    socket: Socket,
-}
-
-/// Does `$body` with the socket as `$socket`, whichever kind it is.
-macro_rules! with_socket {
-    ($stream:expr, $socket:ident => $body:expr) => {
-        match &$stream.socket {
-            Socket::Tcp(cell) => {
-                // SAFETY: monoio vouches (`unsafe impl Split`) that one read and one write may be under way at once
-                // through mutable borrows of the same stream, as its own halves do; no operation but creating one
-                // touches the stream itself, and all of that happens on this thread.
-                let $socket = unsafe { &mut *cell.get() };
-                $body
-            }
-            Socket::Unix(cell) => {
-                // SAFETY: as for TCP.
-                let $socket = unsafe { &mut *cell.get() };
-                $body
-            }
-        }
-    };
+    /// For TCP, too: monoio receives, sends and polls alike on both, but its `TcpStream` keeps room for two addresses
+    /// beside the descriptor, which is more than all else that an idle connection keeps.
+    socket: UnsafeCell<UnixStream>,
 }
 
 impl Stream {
-    pub(super) fn tcp(stream: TcpStream) -> Self {
-        Self { socket: Socket::Tcp(UnsafeCell::new(stream)) }
+    pub(super) fn new(socket: UnixStream) -> Self {
+        Self { socket: UnsafeCell::new(socket) }
     }
 
-    pub(super) fn unix(stream: UnixStream) -> Self {
-        Self { socket: Socket::Unix(UnsafeCell::new(stream)) }
+    /// Takes over a socket of either family; its mode must fit the driver.
+    pub(super) fn adopt(socket: socket2::Socket) -> io::Result<Self> {
+        UnixStream::from_std(socket.into()).map(Self::new)
+    }
+
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "monoio's operations ask for a mutable stream and do not touch it"
+    )]
+    fn socket(&self) -> &mut UnixStream {
+        // SAFETY: monoio vouches (`unsafe impl Split`) that one read and one write may be under way at once
+        // through mutable borrows of the same stream, as its own halves do; no operation but creating one
+        // touches the stream itself, and all of that happens on this thread.
+        unsafe { &mut *self.socket.get() }
     }
 
     /// The control thread's end of a worker's command channel, as a stream of this worker.
     pub(crate) fn from_std_unix(stream: std::os::unix::net::UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(super::driver::needs_nonblocking())?;
-        UnixStream::from_std(stream).map(Self::unix)
+        UnixStream::from_std(stream).map(Self::new)
     }
 
     /// A deadline on this socket, not armed. It must be dropped before the stream.
@@ -65,23 +54,33 @@ impl Stream {
         Deadline::new(wheel, self.fd())
     }
 
+    /// Two of them, under one roof.
+    pub(crate) fn two_deadlines(&self, wheel: &Rc<Wheel>) -> (Deadline<0>, Deadline<1>) {
+        let first = self.deadline(wheel);
+        let second = first.second();
+        (first, second)
+    }
+
     /// The descriptor's number, for polling; it closes with the stream.
     pub(crate) fn fd(&self) -> RawFd {
-        with_socket!(self, socket => socket.as_raw_fd())
+        self.socket().as_raw_fd()
     }
 
     /// The address on our side of a TCP connection.
     pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
-        match &self.socket {
-            Socket::Tcp(_) => self.sock_ref(|socket| socket.local_addr()).ok()?.as_socket(),
-            Socket::Unix(_) => None,
-        }
+        self.sock_ref(|socket| socket.local_addr()).ok()?.as_socket()
     }
 
     /// Waits until there is something to read, or the end. Holds no buffer meanwhile; may be dropped at any time. Exact on
     /// epoll too (`relaxed` would let a stale readiness through, and the read after it would hold a buffer).
-    pub(crate) async fn readable(&self) -> io::Result<()> {
-        with_socket!(self, socket => socket.readable(false).await)
+    pub(crate) fn readable(&self) -> impl Future<Output = io::Result<()>> {
+        self.socket().readable(false)
+    }
+
+    /// Waits until there is room to write, or a connection that is being made is there or has failed. Has no side effect,
+    /// so it may be dropped at any time.
+    pub(super) fn writable(&self) -> impl Future<Output = io::Result<()>> {
+        self.socket().writable(true)
     }
 
     /// Reads once into the room behind the buffer's filled bytes; 0 is the end of the stream. Dropping it loses what
@@ -89,7 +88,7 @@ impl Stream {
     pub(crate) async fn read(&self, buf: &mut Buf) -> io::Result<usize> {
         debug_assert!(buf.spare() > 0, "a read without room looks like the end of the stream");
         let lent = buf.lend();
-        let (result, lent) = with_socket!(self, socket => socket.read(lent).await);
+        let (result, lent) = self.socket().read(lent).await;
         *buf = lent;
         result
     }
@@ -97,7 +96,7 @@ impl Stream {
     /// The same, until `stop` is called meanwhile: then an error, unless the read was quicker. Loses nothing.
     pub(crate) async fn read_until(&self, buf: &mut Buf, stop: &Stop) -> io::Result<usize> {
         let lent = buf.lend();
-        let (result, lent) = with_socket!(self, socket => socket.cancelable_read(lent, stop.handle()).await);
+        let (result, lent) = self.socket().cancelable_read(lent, stop.handle()).await;
         *buf = lent;
         result
     }
@@ -105,7 +104,7 @@ impl Stream {
     /// Writes once from the front of the filled bytes and consumes what went. Dropping it, as with reads.
     pub(crate) async fn write(&self, buf: &mut Buf) -> io::Result<usize> {
         let lent = buf.lend();
-        let (result, lent) = with_socket!(self, socket => socket.write(lent).await);
+        let (result, lent) = self.socket().write(lent).await;
         *buf = lent;
         match result? {
             0 => Err(io::ErrorKind::WriteZero.into()),

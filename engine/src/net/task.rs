@@ -55,17 +55,20 @@ pub(crate) async fn sleep(duration: Duration) {
 /// Ends an operation that is pending, from outside it. The operation must be awaited after that: it says whether it was
 /// quicker, and a dropped one loses bytes, or a connection.
 #[derive(Default)]
-pub(crate) struct Stop(RefCell<Canceller>);
+pub(crate) struct Stop {
+    /// Made for the first operation, because most have none.
+    canceller: RefCell<Option<Canceller>>,
+}
 
 impl Stop {
     /// Ends what is pending; the next operation is not touched.
     pub(crate) fn stop(&self) {
-        let renewed = self.0.take().cancel();
-        self.0.replace(renewed);
+        let pending = self.canceller.take();
+        self.canceller.replace(pending.map(Canceller::cancel));
     }
 
     pub(super) fn handle(&self) -> CancelHandle {
-        self.0.borrow().handle()
+        self.canceller.borrow_mut().get_or_insert_default().handle()
     }
 }
 
@@ -112,28 +115,28 @@ impl Turns {
 
 /// One connection's share of a turn.
 pub(crate) struct Budget {
-    turns: Rc<Turns>,
     left_bytes: Cell<u32>,
 }
 
 impl Budget {
-    pub(crate) fn new(turns: &Rc<Turns>) -> Self {
-        Self { turns: turns.clone(), left_bytes: Cell::new(BYTES_PER_TURN) }
+    /// A whole turn.
+    pub(crate) fn new() -> Self {
+        Self { left_bytes: Cell::new(BYTES_PER_TURN) }
     }
 
     /// Counts bytes that were moved; gives way when the turn is used up.
-    pub(crate) async fn spend(&self, bytes: usize) {
+    pub(crate) async fn spend(&self, turns: &Turns, bytes: usize) {
         let left = self.left_bytes.get().saturating_sub(u32::try_from(bytes).unwrap_or(u32::MAX));
         self.left_bytes.set(left);
         if left == 0 {
-            self.turns.give_way().await;
+            turns.give_way().await;
             self.left_bytes.set(BYTES_PER_TURN);
         }
     }
 
     /// Counts a request.
-    pub(crate) async fn spend_request(&self) {
-        self.spend(REQUEST_COST_BYTES as usize).await;
+    pub(crate) async fn spend_request(&self, turns: &Turns) {
+        self.spend(turns, REQUEST_COST_BYTES as usize).await;
     }
 }
 
@@ -173,10 +176,10 @@ mod tests {
 
     #[test]
     fn a_spent_turn_gives_way_once() {
-        let turns = Rc::new(Turns::default());
-        let budget = Budget::new(&turns);
-        assert!(poll_once(pin!(budget.spend(1000))).is_ready());
-        let mut spend = pin!(budget.spend(BYTES_PER_TURN as usize));
+        let turns = Turns::default();
+        let budget = Budget::new();
+        assert!(poll_once(pin!(budget.spend(&turns, 1000))).is_ready());
+        let mut spend = pin!(budget.spend(&turns, BYTES_PER_TURN as usize));
         assert!(poll_once(spend.as_mut()).is_pending());
         assert_eq!(turns.waiting.borrow().len(), 1);
         assert!(poll_once(spend.as_mut()).is_ready());
@@ -184,15 +187,29 @@ mod tests {
 
     #[test]
     fn a_panic_ends_its_task_alone() {
+        struct Witness(Rc<Cell<bool>>);
+        impl Drop for Witness {
+            fn drop(&mut self) {
+                self.0.set(std::thread::panicking());
+            }
+        }
         let (seen, after) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(false)));
         let (reported, went_on) = (seen.clone(), after.clone());
+        let told = Rc::new(Cell::new(false));
+        let witness = Witness(told.clone());
         let main = async move {
-            spawn(async { panic!("on purpose") }, move || reported.set(true));
+            let panics = async move {
+                let _kept = &witness;
+                panic!("on purpose")
+            };
+            spawn(panics, move || reported.set(true));
             spawn(async move { went_on.set(true) }, || {});
             sleep(Duration::from_millis(1)).await;
         };
         crate::net::driver::run(crate::net::driver::Driver::Epoll, main).unwrap();
         assert!(seen.get() && after.get());
+        // What a task keeps is dropped on its way out and can tell: connections count their panics so.
+        assert!(told.get());
     }
 
     #[test]

@@ -60,7 +60,7 @@ impl Relay<'_> {
             let written = self.backend.stream.write(part).await;
             self.turn(&self.flow.writing_backend, false);
             match written {
-                Ok(bytes) => self.client.budget.spend(bytes).await,
+                Ok(bytes) => self.client.spend(bytes).await,
                 Err(_) => self.flow.deaf.set(true),
             }
         }

@@ -250,7 +250,7 @@ impl Relay<'_> {
         self.turn(&self.flow.reading_backend, false);
         match read {
             Ok(n) if n > 0 => {
-                self.client.budget.spend(n).await;
+                self.client.spend(n).await;
                 Ok(true)
             }
             // An end that we made is none of the backend's.

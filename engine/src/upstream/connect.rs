@@ -2,10 +2,9 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use super::{Endpoint, Pool};
+use super::Endpoint;
 use crate::error::Error;
 use crate::net::deadline::Deadline;
 use crate::net::dial::{self, Address, DialError};
@@ -20,12 +19,14 @@ pub(crate) struct Backend {
     pub(crate) stream: Stream,
     /// It served an exchange before this one: then its failure may only mean that the backend closed it meanwhile.
     pub(crate) reused: bool,
-    /// Where it goes when it is idle; gone when no configuration names the backend any more.
-    pub(crate) pool: Weak<Pool>,
 }
 
 /// Connects to an endpoint within `timeout`.
-pub(crate) async fn dial(worker: &Worker, endpoint: &Endpoint, timeout: Duration) -> Result<Backend, Error> {
+pub(crate) async fn dial(
+    worker: &Worker,
+    endpoint: &Endpoint,
+    timeout: Duration,
+) -> Result<Box<Backend>, Error> {
     if endpoint.is_own {
         return Err(Error::Loop);
     }
@@ -35,7 +36,7 @@ pub(crate) async fn dial(worker: &Worker, endpoint: &Endpoint, timeout: Duration
     }
     worker.counters.upstream_connects.add(1);
     let deadline = stream.deadline(&worker.wheel);
-    Ok(Backend { deadline, stream, reused: false, pool: Rc::downgrade(&endpoint.pool) })
+    Ok(Box::new(Backend { deadline, stream, reused: false }))
 }
 
 fn blame(error: DialError) -> Error {

@@ -11,6 +11,7 @@ use std::rc::Rc;
 
 use ringway_config::BackendAddress;
 
+use crate::access_log::LogName;
 use crate::net::dial::Address;
 use crate::net::listen::Local;
 use crate::view::Names;
@@ -21,6 +22,7 @@ pub(crate) use pool::{Pool, Pools};
 /// One address of one backend.
 pub(crate) struct Endpoint {
     pub(crate) address: Address,
+    pub(crate) name: LogName,
     /// The Host of requests that bring none.
     pub(crate) authority: Rc<str>,
     /// Dialling it would come back to us.
@@ -30,7 +32,7 @@ pub(crate) struct Endpoint {
 
 /// An upstream as one worker sees it.
 pub(crate) struct Upstream {
-    pub(crate) name: Rc<str>,
+    pub(crate) name: LogName,
     /// Every address of every backend; empty when no name of theirs resolves.
     endpoints: Vec<Endpoint>,
     next: Cell<usize>,
@@ -53,12 +55,13 @@ impl Upstream {
                 is_own: own.iter().any(|own| is_own(own, &address)),
                 pool: pools.pool(&address, keepalive),
                 authority: authority.clone(),
+                name: LogName::new(&address.to_string()),
                 address,
             }));
         }
         // Workers start at random places, or all would begin with the same backend.
         let next = Cell::new(fastrand::usize(..endpoints.len().max(1)));
-        Self { name: config.name.as_str().into(), endpoints, next }
+        Self { name: LogName::new(&config.name), endpoints, next }
     }
 }
 

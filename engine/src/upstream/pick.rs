@@ -8,6 +8,7 @@ impl Upstream {
         let count = self.endpoints.len();
         let first = if self.next.get() < count { self.next.get() } else { 0 };
         self.next.set(first + 1);
-        self.endpoints.iter().cycle().skip(first).take(count)
+        let (before, from) = self.endpoints.split_at(first);
+        from.iter().chain(before)
     }
 }

@@ -21,7 +21,7 @@ pub(crate) struct Pool {
 }
 
 struct Idle {
-    backend: Backend,
+    backend: Box<Backend>,
     /// The tick at which it came.
     since: u64,
 }
@@ -29,7 +29,7 @@ struct Idle {
 impl Pool {
     /// The newest connection that is still open and silent. Bytes that came meanwhile are the answer to nothing, so the
     /// connection that has them is of no use; looking costs one system call and never takes a wrong response.
-    pub(crate) fn take(&self) -> Option<Backend> {
+    pub(crate) fn take(&self) -> Option<Box<Backend>> {
         loop {
             let mut backend = self.idle.borrow_mut().pop()?.backend;
             if backend.stream.is_open_and_silent() {
@@ -40,7 +40,7 @@ impl Pool {
     }
 
     /// Puts a connection back after a complete, clean exchange; over the limit the oldest one closes.
-    pub(crate) fn put(&self, backend: Backend, now: u64) {
+    pub(crate) fn put(&self, backend: Box<Backend>, now: u64) {
         backend.deadline.disarm();
         let mut idle = self.idle.borrow_mut();
         idle.push(Idle { backend, since: now });
@@ -65,21 +65,19 @@ impl Pools {
         pool
     }
 
-    /// Forgets the pools of addresses that no configuration names any more; their idle connections close.
-    pub(crate) fn forget_unused(&self) {
-        self.by_address.borrow_mut().retain(|_, pool| Rc::strong_count(pool) > 1);
-    }
-
-    /// Once a tick: closes what is idle for longer than `idle_timeout`, and what the backend closed or wrote to.
+    /// Once a tick: closes what is idle for longer than `idle_timeout`, what the backend closed or wrote to, and what goes
+    /// to addresses that no configuration names any more.
     pub(crate) fn sweep(&self, now: u64, idle_timeout: Duration) {
         let ticks = (idle_timeout.as_millis() / TICK.as_millis()) as u64;
-        for pool in self.by_address.borrow().values() {
+        self.by_address.borrow_mut().retain(|_, pool| {
             let mut idle = pool.idle.borrow_mut();
             if !idle.is_empty() {
                 idle.retain(|idle| now.saturating_sub(idle.since) <= ticks);
                 close_those_that_stir(&mut idle, &mut self.patrol.borrow_mut());
             }
-        }
+            drop(idle);
+            Rc::strong_count(pool) > 1
+        });
     }
 }
 

@@ -3,8 +3,10 @@
 //! No DNS name has them, and what they mean differs from one reader to the next.
 
 use crate::chars::{self, HOST};
+use crate::scan;
 use crate::span::Span;
 use std::net::Ipv6Addr;
+use std::ops::Range;
 
 /// An authority as spans into the bytes that it was read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,15 +31,38 @@ const HOST_BYTES_MAX: usize = 255;
 /// Reads `host [":" port]`, the host being an IPv6 literal in brackets, an IPv4 address or a name. `None` for everything
 /// else: an empty host, empty labels, a userinfo part, a port over 65535.
 pub fn parse_authority(bytes: &[u8]) -> Option<Authority> {
-    let host_len = match bytes.first()? {
-        b'[' => memchr::memchr(b']', bytes)? + 1,
-        _ => bytes.iter().position(|&byte| byte == b':').unwrap_or(bytes.len()),
+    parse(bytes, 0..bytes.len())
+}
+
+/// Reads the authority that stands in `range` of `bytes`; its spans are offsets into `bytes`.
+#[inline(always)]
+pub(crate) fn parse(bytes: &[u8], range: Range<usize>) -> Option<Authority> {
+    let Range { start, end } = range.clone();
+    let host_end = scan::plain_host(bytes, start, end);
+    if host_end == end && matches!(end - start, 1..=HOST_BYTES_MAX) {
+        let whole = Span::new(start, end);
+        return Some(Authority { host: whole, port: None, whole });
+    }
+    parse_from(bytes, range, host_end)
+}
+
+/// The same for every kind of host, which may be a plain name up to `host_end`.
+#[inline(never)]
+fn parse_from(bytes: &[u8], range: Range<usize>, host_end: usize) -> Option<Authority> {
+    let (start, whole) = (range.start, bytes.get(range)?);
+    let plain_len = host_end.checked_sub(start)?;
+    let plain = whole.get(plain_len) == Some(&b':') && matches!(plain_len, 1..=HOST_BYTES_MAX);
+    let host_len = match whole.first()? {
+        _ if plain => plain_len,
+        b'[' => memchr::memchr(b']', whole)? + 1,
+        _ => whole.iter().position(|&byte| byte == b':').unwrap_or(whole.len()),
     };
-    let (host, rest) = bytes.split_at_checked(host_len)?;
-    if !is_host(host) {
+    let (host, rest) = whole.split_at_checked(host_len)?;
+    if !plain && !is_host(host) {
         return None;
     }
-    Some(Authority { host: Span::new(0, host_len), port: port(rest)?, whole: Span::new(0, bytes.len()) })
+    let (host, whole) = (Span::new(0, host_len), Span::new(0, whole.len()));
+    Some(Authority { host, port: port(rest)?, whole }.shifted(start))
 }
 
 /// Reads what stands after the host: nothing, a colon, or a colon and a port. RFC 3986 section 3.2.3 lets the port be empty.

@@ -64,6 +64,12 @@ pub(crate) fn is_control(byte: u8) -> bool {
     byte < 0x20 || byte == 0x7f
 }
 
+/// White space within a line.
+#[inline]
+pub(crate) fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
 /// Whether `bytes` is a `token` of RFC 9110 section 5.6.2.
 #[inline]
 pub(crate) fn is_token(bytes: &[u8]) -> bool {
@@ -72,9 +78,8 @@ pub(crate) fn is_token(bytes: &[u8]) -> bool {
 
 /// `bytes` without the white space (SP and HTAB) around it: `OWS` of RFC 9110 section 5.6.3.
 pub(crate) fn trim(bytes: &[u8]) -> &[u8] {
-    let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
-    let start = bytes.iter().position(|byte| !blank(byte)).unwrap_or(bytes.len());
-    let end = bytes.iter().rposition(|byte| !blank(byte)).map_or(start, |last| last + 1);
+    let start = bytes.iter().position(|&byte| !is_blank(byte)).unwrap_or(bytes.len());
+    let end = bytes.iter().rposition(|&byte| !is_blank(byte)).map_or(start, |last| last + 1);
     bytes.get(start..end).unwrap_or_default()
 }
 
@@ -83,8 +88,16 @@ pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(trim).filter(|member| !member.is_empty())
 }
 
+/// This many digits never make more than 63 bits.
+const DIGITS_OF_63_BITS: usize = 18;
+
 /// The number that `1*DIGIT` spells, `None` for anything else and for what does not fit 63 bits.
 pub(crate) fn decimal(bytes: &[u8]) -> Option<u64> {
+    if matches!(bytes.len(), 1..=DIGITS_OF_63_BITS) {
+        return bytes
+            .iter()
+            .try_fold(0, |number, byte| byte.is_ascii_digit().then(|| 10 * number + u64::from(byte - b'0')));
+    }
     if bytes.is_empty() {
         return None;
     }

@@ -1,7 +1,7 @@
 //! Connection options (RFC 9110 section 7.6.1): whether the connection goes on, and which fields end here.
 
 use crate::chars::{is_token, list};
-use crate::error::HeadErrorKind as Kind;
+use crate::error::{HeadError, HeadErrorKind as Kind};
 use crate::head::{Facts, Field, Version};
 use crate::name::{FieldName, FieldSet};
 
@@ -16,11 +16,23 @@ pub(crate) struct Options {
     pub(crate) upgrade: bool,
     /// Options that may be the name of a field.
     named: u16,
+    /// Where the field stands that brought more of them than [`OPTIONS_MAX`].
+    excess: Option<u32>,
 }
 
 impl Options {
-    /// Takes the value of a Connection field.
-    pub(crate) fn add(&mut self, value: &[u8]) -> Result<(), Kind> {
+    /// Takes the value of a Connection field that begins at `offset`.
+    #[inline(always)]
+    pub(crate) fn add(&mut self, value: &[u8], offset: u32) {
+        if value == b"keep-alive" {
+            self.keep_alive = true;
+        } else {
+            self.add_list(value, offset);
+        }
+    }
+
+    #[inline(never)]
+    fn add_list(&mut self, value: &[u8], offset: u32) {
         for option in list(value) {
             match option {
                 name if name.eq_ignore_ascii_case(b"keep-alive") => self.keep_alive = true,
@@ -31,10 +43,16 @@ impl Options {
                 }
             }
             if self.named > OPTIONS_MAX {
-                return Err(Kind::TooManyConnectionOptions);
+                self.excess.get_or_insert(offset);
+                return;
             }
         }
-        Ok(())
+    }
+
+    /// Refuses what has more options than any client sends.
+    #[inline(always)]
+    pub(crate) fn check(&self) -> Result<(), HeadError> {
+        self.excess.map_or(Ok(()), |offset| Err(Kind::TooManyConnectionOptions.at(offset as usize)))
     }
 
     /// Whether the connection goes on after the message (RFC 9112 section 9.3).
@@ -49,10 +67,15 @@ impl Options {
 
 /// Marks the fields that Connection options name. They lose their meaning: nothing finds them by name any more. Host and
 /// the fields of framing cannot be named away, since the message would become another one.
+#[inline(always)]
 pub(crate) fn mark_named(fields: &mut [Field], facts: &mut Facts, buf: &[u8]) {
-    if facts.options.named == 0 {
-        return;
+    if facts.options.named > 0 {
+        mark_all(fields, facts, buf);
     }
+}
+
+#[inline(never)]
+fn mark_all(fields: &mut [Field], facts: &mut Facts, buf: &[u8]) {
     for index in 0..fields.len() {
         let Some(connection) = fields.get(index).filter(|field| field.name == FieldName::Connection) else {
             continue;

@@ -3,12 +3,14 @@
 use crate::framing::Framing;
 use crate::head::Field;
 use crate::name::FieldSet;
+use crate::span::Span;
 use std::fmt;
 
 /// A bounded writer. Once something did not fit nothing more is written, and [`Sink::overflowed`] says so: callers check
 /// once, at the end.
 #[derive(Debug)]
 pub struct Sink<'a> {
+    /// Ends behind what was written once something did not fit.
     room: &'a mut [u8],
     len: usize,
     overflowed: bool,
@@ -21,16 +23,44 @@ impl<'a> Sink<'a> {
     }
 
     /// Writes `bytes`, or nothing when they do not fit.
-    #[inline]
+    #[inline(always)]
     pub fn put(&mut self, bytes: &[u8]) {
-        let end = self.len.saturating_add(bytes.len());
-        match self.room.get_mut(self.len..end) {
-            Some(room) if !self.overflowed => {
+        match self.room.get_mut(self.len..self.len.saturating_add(bytes.len())) {
+            Some(room) => {
                 room.copy_from_slice(bytes);
-                self.len = end;
+                self.len += bytes.len();
             }
-            _ => self.overflowed = true,
+            None => self.overflow(),
         }
+    }
+
+    /// Writes the first `len` of `bytes`. They are copied all, where there is room, which is quicker than to copy a few bytes
+    /// whose number is not known.
+    #[inline(always)]
+    pub(crate) fn put_front<const N: usize>(&mut self, bytes: &[u8; N], len: usize) {
+        match self.room.get_mut(self.len..self.len.saturating_add(N)) {
+            Some(room) if len <= N => {
+                room.copy_from_slice(bytes);
+                self.len += len;
+            }
+            _ => self.put(bytes.get(..len).unwrap_or(bytes)),
+        }
+    }
+
+    /// Writes the bytes of `span` in `buf`, which are expected to be few.
+    #[inline(always)]
+    pub(crate) fn put_short(&mut self, buf: &[u8], span: Span) {
+        match buf.get(span.range().start..).and_then(|rest| rest.first_chunk::<32>()) {
+            Some(bytes) if span.len() <= bytes.len() => self.put_front(bytes, span.len()),
+            _ => self.put(span.of(buf)),
+        }
+    }
+
+    #[cold]
+    fn overflow(&mut self) {
+        self.overflowed = true;
+        let room = std::mem::take(&mut self.room);
+        self.room = room.get_mut(..self.len).unwrap_or_default();
     }
 
     /// Writes `number` in decimal.
@@ -95,22 +125,29 @@ pub fn status_line(out: &mut Sink<'_>, status: u16, reason: &[u8]) {
 }
 
 /// Copies the fields of the head in `buf` that are neither hop-by-hop nor in `drop`, in their order and as they came:
-/// each run of adjacent lines that are kept is one copy.
+/// each run of adjacent lines that are kept is one copy. `fields` are all that the head has.
 pub fn kept_fields(out: &mut Sink<'_>, fields: &[Field], buf: &[u8], drop: FieldSet) {
-    let mut run = 0..0;
-    for field in fields.iter().filter(|field| !field.hop_by_hop && !drop.contains(field.name)) {
-        let line = field.line().range();
-        if run.end != line.start || field.blank_before_colon {
-            out.put(buf.get(run).unwrap_or_default());
-            run = line.clone();
-        }
-        run.end = line.end;
-        if field.blank_before_colon {
-            self::field(out, field.name_span.of(buf), field.value.of(buf));
-            run.start = run.end;
+    let start = fields.first().map_or(0, |field| field.name_span.start);
+    kept_lines(out, Span { start, end: start }, fields, buf, drop);
+}
+
+/// The same behind the start line of the head, which is kept too.
+#[inline]
+pub fn kept_lines(out: &mut Sink<'_>, start_line: Span, fields: &[Field], buf: &[u8], drop: FieldSet) {
+    let mut run = start_line;
+    for field in fields {
+        let goes = field.hop_by_hop || drop.contains(field.name);
+        if goes || field.blank_before_colon {
+            run.end = field.name_span.start;
+            out.put(run.of(buf));
+            run.start = field.line_end;
+            if !goes {
+                self::field(out, field.name_span.of(buf), field.value.of(buf));
+            }
         }
     }
-    out.put(buf.get(run).unwrap_or_default());
+    run.end = fields.last().map_or(run.end, |field| field.line_end);
+    out.put(run.of(buf));
 }
 
 /// Writes `name: value` and CRLF.

@@ -1,5 +1,5 @@
 //! The rules for one field line (RFC 9112 section 5), for lines that are looked at one by one: those of heads that come in
-//! pieces, those of heads that httparse refused (it does not say where or why), and trailers.
+//! pieces, those of heads that were refused as a whole (which does not say where or why), and trailers.
 
 use crate::chars::{self, TCHAR, VALUE};
 use crate::error::HeadErrorKind as Kind;

@@ -7,7 +7,7 @@ use crate::encode::{self, Sink};
 use crate::head::{Field, RequestHead, Version};
 use crate::name::{FieldName, FieldSet};
 use std::fmt::Write as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// Ringway's name in Via.
 pub const PSEUDONYM: &[u8] = b"ringway";
@@ -32,6 +32,7 @@ pub struct ForwardedPlan {
 /// The fields that [`encode::kept_fields`] must leave out before [`forwarded_fields`] sets its own: from a peer that is not
 /// trusted everything that looks like them; from a trusted one only those that are written anew. X-Vhost-Tenant, which only
 /// Ringway may set, and twins of its fields with underscores are in it always.
+#[inline]
 pub fn drop_set(x_forwarded: bool, forwarded: bool, peer_trusted: bool) -> FieldSet {
     const ALWAYS: FieldSet = FieldSet::EMPTY.with(FieldName::XVhostTenant).with(FieldName::Underscored);
     const REWRITTEN: FieldSet = FieldSet::EMPTY.with(FieldName::XForwardedFor).with(FieldName::XRealIp);
@@ -51,6 +52,7 @@ pub fn drop_set(x_forwarded: bool, forwarded: bool, peer_trusted: bool) -> Field
 /// The client's address: the peer itself unless it is trusted; then the right-most address of X-Forwarded-For (without that
 /// field: of Forwarded) that is not trusted. The walk from the right ends at an element that is no address; when all are
 /// trusted the left-most is the client.
+#[inline]
 pub fn client_address(
     head: &RequestHead,
     buf: &[u8],
@@ -62,13 +64,18 @@ pub fn client_address(
     if !peer_trusted || !head.names().intersects(FieldSet::FORWARDED) {
         return peer;
     }
+    told_client(head, buf, is_trusted).or(peer)
+}
+
+/// The client's address as a trusted peer tells it.
+fn told_client(head: &RequestHead, buf: &[u8], is_trusted: &dyn Fn(IpAddr) -> bool) -> Option<IpAddr> {
     let mut chain = Chain { client: None, is_trusted };
     if head.has(FieldName::XForwardedFor) {
         values(&head.fields, FieldName::XForwardedFor, buf).flat_map(list).for_each(|node| chain.add(node));
     } else {
         values(&head.fields, FieldName::Forwarded, buf).for_each(|value| elements(value, &mut chain));
     }
-    chain.client.or(peer)
+    chain.client
 }
 
 /// A list of addresses read from the left, as if it were walked from the right.
@@ -129,20 +136,42 @@ fn split_unquoted(value: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
 
 /// Writes the forwarded fields that `plan` asks for, in this order: X-Forwarded-For, X-Real-IP, X-Forwarded-Proto,
 /// X-Forwarded-Host, Forwarded. The fields of [`drop_set`] have been left out before.
+#[inline]
 pub fn forwarded_fields(out: &mut Sink<'_>, head: &RequestHead, buf: &[u8], plan: &ForwardedPlan) {
     if plan.x_forwarded {
-        x_forwarded_for(out, head, buf, plan);
-        x_real_ip(out, plan);
+        x_forwarded_addresses(out, head, buf, plan);
         let kept = |name| plan.peer_trusted && head.has(name);
         if !kept(FieldName::XForwardedProto) {
-            encode::field(out, b"X-Forwarded-Proto", scheme(plan));
+            out.put(if plan.https { b"X-Forwarded-Proto: https\r\n" } else { b"X-Forwarded-Proto: http\r\n" });
         }
         if let Some(authority) = head.authority().filter(|_| !kept(FieldName::XForwardedHost)) {
-            encode::field(out, b"X-Forwarded-Host", authority.whole.of(buf));
+            out.put(b"X-Forwarded-Host: ");
+            out.put_short(buf, authority.whole);
+            out.put(b"\r\n");
         }
     }
     if plan.forwarded {
         forwarded(out, head, buf, plan);
+    }
+}
+
+/// X-Forwarded-For and X-Real-IP.
+#[inline]
+fn x_forwarded_addresses(out: &mut Sink<'_>, head: &RequestHead, buf: &[u8], plan: &ForwardedPlan) {
+    match plan.peer {
+        // As it is for most: without a proxy before us.
+        Some(IpAddr::V4(peer)) if !plan.peer_trusted && plan.client == plan.peer => {
+            let address = Ipv4Text::new(peer);
+            out.put(b"X-Forwarded-For: ");
+            out.put_front(&address.bytes, address.len);
+            out.put(b"\r\nX-Real-IP: ");
+            out.put_front(&address.bytes, address.len);
+            out.put(b"\r\n");
+        }
+        _ => {
+            x_forwarded_for(out, head, buf, plan);
+            x_real_ip(out, plan);
+        }
     }
 }
 
@@ -206,14 +235,54 @@ fn scheme(plan: &ForwardedPlan) -> &'static [u8] {
 pub fn put_address(out: &mut Sink<'_>, address: IpAddr) {
     match address.to_canonical() {
         IpAddr::V4(address) => {
-            for (index, octet) in address.octets().into_iter().enumerate() {
-                out.put(if index == 0 { b"" } else { b"." });
-                out.put_u64(u64::from(octet));
-            }
+            let text = Ipv4Text::new(address);
+            out.put_front(&text.bytes, text.len);
         }
         // A sink's `write_str` cannot fail.
         IpAddr::V6(address) => drop(write!(out, "{address}")),
     }
+}
+
+/// An IPv4 address as text.
+struct Ipv4Text {
+    bytes: [u8; 16],
+    len: usize,
+}
+
+impl Ipv4Text {
+    #[inline]
+    fn new(address: Ipv4Addr) -> Self {
+        let mut bytes = [0; 16];
+        let mut len = 0;
+        for octet in address.octets() {
+            let (text, text_len) = OCTETS.get(usize::from(octet)).copied().unwrap_or_default();
+            if let Some(room) = bytes.get_mut(len..len + 4) {
+                room.copy_from_slice(&text);
+            }
+            len += usize::from(text_len);
+        }
+        // Without the last dot.
+        Self { bytes, len: len - 1 }
+    }
+}
+
+/// Each octet in decimal with a dot behind it, and how many bytes that makes.
+static OCTETS: [([u8; 4], u8); 256] = octets();
+
+#[expect(clippy::indexing_slicing, reason = "runs at compile time, where an index out of range is an error")]
+const fn octets() -> [([u8; 4], u8); 256] {
+    let mut table = [([0; 4], 0); 256];
+    let mut octet = 0;
+    while octet < table.len() {
+        let digits = [b'0' + (octet / 100) as u8, b'0' + (octet / 10 % 10) as u8, b'0' + (octet % 10) as u8];
+        table[octet] = match octet {
+            0..10 => ([digits[2], b'.', 0, 0], 2),
+            10..100 => ([digits[1], digits[2], b'.', 0], 3),
+            _ => ([digits[0], digits[1], digits[2], b'.'], 4),
+        };
+        octet += 1;
+    }
+    table
 }
 
 /// How often a message has passed a Ringway already, by its Via fields.
@@ -247,6 +316,7 @@ pub enum MaxForwards {
 }
 
 /// Reads Max-Forwards.
+#[inline]
 pub fn max_forwards(head: &RequestHead, buf: &[u8]) -> MaxForwards {
     use crate::head::Method::{Options, Trace};
     if !matches!(head.method(), Options | Trace) {

@@ -58,7 +58,16 @@ enum Coding {
 }
 
 /// The body of a request (RFC 9112 section 6.3).
+#[inline(always)]
 pub(crate) fn of_request(version: Version, evidence: &Evidence) -> Result<Framing, Kind> {
+    // Rule 7, for most requests.
+    if !evidence.has_length() && !evidence.has_coding() {
+        return Ok(Framing::None);
+    }
+    of_request_with_fields(version, evidence)
+}
+
+fn of_request_with_fields(version: Version, evidence: &Evidence) -> Result<Framing, Kind> {
     match (evidence.length, evidence.coding) {
         // Rule 3, read strictly: the message "might indicate an attempt to perform request smuggling".
         (length, coding) if length != Length::Absent && coding != Coding::Absent => Err(Kind::BothFramings),
@@ -106,6 +115,10 @@ impl Evidence {
     /// Adds the value of a Content-Length field that begins at `offset`.
     pub(crate) fn add_length(&mut self, value: &[u8], offset: u32) {
         self.note(offset);
+        if let (Length::Absent, Some(length)) = (self.length, decimal(value)) {
+            self.length = Length::Once(length);
+            return;
+        }
         for member in value.split(|&byte| byte == b',').map(crate::chars::trim) {
             self.length = self.length.and(decimal(member));
         }

@@ -89,7 +89,7 @@ pub enum Expect {
 }
 
 /// One field line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Field {
     /// The name as it was sent.
     pub name_span: Span,
@@ -119,6 +119,8 @@ pub(crate) struct Facts {
     pub(crate) seen: FieldSet,
     pub(crate) framing: Evidence,
     pub(crate) options: Options,
+    /// The value of the first Host.
+    pub(crate) host: Option<Span>,
     /// How often Host came.
     pub(crate) hosts: u16,
 }
@@ -130,6 +132,8 @@ pub struct RequestHead {
     pub fields: Vec<Field>,
     pub(crate) lines: LineScan,
     pub(crate) facts: Facts,
+    /// The request line with its CRLF.
+    pub(crate) line: Span,
     pub(crate) method: Method,
     pub(crate) method_span: Span,
     pub(crate) version: Version,
@@ -154,10 +158,33 @@ impl RequestHead {
 
     /// Forgets the head that was read and keeps the allocations; the next [`RequestHead::read`] begins a new one.
     pub fn clear(&mut self) {
-        let Self { mut fields, mut lines, .. } = std::mem::take(self);
+        // Field by field, since moving the whole in and out again costs more; and all of them by name, so that none is forgotten.
+        let Self {
+            fields,
+            lines,
+            facts,
+            line,
+            method,
+            method_span,
+            version,
+            form,
+            path,
+            query,
+            dots,
+            authority,
+            target_has_authority,
+            framing,
+            expect,
+            te_trailers,
+            upgrade,
+        } = self;
         fields.clear();
         lines.clear();
-        *self = Self { fields, lines, ..Self::default() };
+        *facts = Facts::default();
+        (*line, *method, *method_span, *version) = Default::default();
+        (*form, *path, *query, *dots) = Default::default();
+        (*authority, *target_has_authority, *framing) = Default::default();
+        (*expect, *te_trailers, *upgrade) = Default::default();
     }
 
     /// Whether a byte of a request line has come; the empty lines before one do not count.
@@ -167,6 +194,14 @@ impl RequestHead {
             rest = behind;
         }
         !matches!(rest, [] | [b'\r'])
+    }
+
+    /// The request line with its CRLF, where it can go to a backend as it came: an origin-form whose path is as it was, in
+    /// HTTP/1.1.
+    #[inline]
+    pub fn forwardable_line(&self) -> Option<Span> {
+        let plain = self.version == Version::Http11 && self.form == TargetForm::Origin && !self.dots;
+        plain.then_some(self.line)
     }
 
     /// The method's class.
@@ -261,6 +296,8 @@ pub struct ResponseHead {
     pub fields: Vec<Field>,
     pub(crate) lines: LineScan,
     pub(crate) facts: Facts,
+    /// The status line with its CRLF.
+    pub(crate) line: Span,
     pub(crate) version: Version,
     pub(crate) status: u16,
     pub(crate) reason: Span,
@@ -274,10 +311,19 @@ impl ResponseHead {
 
     /// Forgets the head that was read and keeps the allocations; the next [`ResponseHead::read`] begins a new one.
     pub fn clear(&mut self) {
-        let Self { mut fields, mut lines, .. } = std::mem::take(self);
+        let Self { fields, lines, facts, line, version, status, reason } = self;
         fields.clear();
         lines.clear();
-        *self = Self { fields, lines, ..Self::default() };
+        *facts = Facts::default();
+        (*line, *version, *status, *reason) = Default::default();
+    }
+
+    /// The status line with its CRLF, where it can go to a client as it came: in HTTP/1.1, with the space before the reason.
+    #[inline]
+    pub fn forwardable_line(&self) -> Option<Span> {
+        /// Of the version, a space and the status.
+        const BYTES: u32 = 12;
+        (self.version == Version::Http11 && self.reason.start > BYTES).then_some(self.line)
     }
 
     /// The status code, 100 to 999.

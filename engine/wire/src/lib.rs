@@ -2,7 +2,8 @@
 //! framing, checks targets and authorities, and writes heads into a caller's buffer. It never does I/O, reads no clock,
 //! knows no runtime and no configuration, keeps no borrow of a buffer, and panics on no input.
 //!
-//! * [`RequestHead`] and [`ResponseHead`] read heads (`parse` over `lines`, `field_line`, `target`, `connection`); their
+//! * [`RequestHead`] and [`ResponseHead`] read heads (`parse` over `lines`, `fields`, `target` and `connection`, with
+//!   `scan` below; `field_line` where they come in pieces or break a rule); their
 //!   `framing` decides a body's length once and for both directions.
 //! * [`BodyReader`] takes bodies apart in place (`chunk`, `trailers`).
 //! * [`encode`] writes heads and chunks; [`forward`] knows which fields change on the way; [`websocket`] checks handshakes.
@@ -18,6 +19,7 @@ mod connection;
 pub mod encode;
 mod error;
 mod field_line;
+mod fields;
 pub mod forward;
 mod framing;
 mod head;
@@ -25,6 +27,7 @@ mod limits;
 mod lines;
 mod name;
 mod parse;
+mod scan;
 mod span;
 pub mod target;
 mod trailers;

@@ -1,6 +1,6 @@
 //! The bounds on what a peer may send before a body.
 
-/// No head may have more fields than this, whatever its limits say: they are parsed into an array of that size.
+/// No head may have more fields than this, whatever its limits say.
 pub const MAX_FIELDS: usize = 256;
 
 /// Bounds on heads, chunk lines and trailers; each is a number of bytes or of fields.

@@ -1,8 +1,9 @@
 //! Finding the lines of a head. The scan goes on where it stopped, so that a peer that sends byte by byte costs linear
-//! work, and refuses a bare LF and what is over a bound as soon as that is known.
+//! work, and refuses a bare LF and what is over a bound as soon as that is known. A head that has come whole is taken at once.
 
 use crate::error::{HeadError, HeadErrorKind as Kind};
-use crate::limits::Limits;
+use crate::limits::{Limits, MAX_FIELDS};
+use crate::scan::Unusual;
 
 /// The lines of one head, as far as they have come.
 #[derive(Debug, Default)]
@@ -11,8 +12,10 @@ pub(crate) struct LineScan {
     start: usize,
     /// How far the scan has come.
     position: usize,
-    /// The offset behind each complete line: the start line, then one for each field.
+    /// The offset behind each complete line: the start line, then one for each field. There is always room for as many as a
+    /// head may have; `len` of them are set.
     ends: Vec<u32>,
+    len: usize,
     /// How many of `ends` have been checked line by line.
     checked: usize,
 }
@@ -36,6 +39,15 @@ impl Bounds {
     }
 }
 
+impl Bounds {
+    /// What a head that begins at `start` may take of `buf`; offsets into it are of 32 bits.
+    #[inline]
+    pub(crate) fn window(self, buf: &[u8], start: usize) -> &[u8] {
+        let end = start.saturating_add(self.head).min(u32::MAX as usize);
+        buf.get(..end).unwrap_or(buf)
+    }
+}
+
 /// A complete line that has not been checked yet.
 pub(crate) struct Line {
     /// Where it begins.
@@ -50,7 +62,7 @@ impl LineScan {
     pub(crate) fn clear(&mut self) {
         self.start = 0;
         self.position = 0;
-        self.ends.clear();
+        self.len = 0;
         self.checked = 0;
     }
 
@@ -61,7 +73,7 @@ impl LineScan {
 
     /// Whether no line is complete yet.
     pub(crate) fn in_start_line(&self) -> bool {
-        self.ends.is_empty()
+        self.len == 0
     }
 
     /// Whether no byte has been looked at yet.
@@ -75,19 +87,58 @@ impl LineScan {
         self.position = self.start;
     }
 
+    /// Finds all lines of a head at once. `None` when it has not come whole, has a byte that no line may have, or is over a
+    /// bound; then nothing has changed.
+    #[inline]
+    pub(crate) fn whole(&mut self, buf: &[u8], bounds: Bounds) -> Option<usize> {
+        let bytes = bounds.window(buf, self.start);
+        let mut unusual = Unusual::new(bytes, self.start);
+        let mut len = 0;
+        self.make_room();
+        let room = self.ends.get_mut(..bounds.fields + 1)?;
+        let mut line = self.start;
+        while let Some(end) = unusual.line_end(line) {
+            if end == line {
+                self.len = len;
+                return Some(end + 2);
+            }
+            line = end + 2;
+            // One more than fields: the start line.
+            match room.get_mut(len) {
+                Some(end) => *end = line as u32,
+                None => break,
+            }
+            len += 1;
+        }
+        None
+    }
+
+    /// Undoes [`LineScan::whole`].
+    pub(crate) fn forget_ends(&mut self) {
+        self.len = 0;
+    }
+
+    /// The offsets behind the start line and behind each field line.
+    #[inline]
+    pub(crate) fn ends(&self) -> Option<(usize, &[u32])> {
+        let (first, rest) = self.ends.get(..self.len)?.split_first()?;
+        Some((*first as usize, rest))
+    }
+
     /// Looks at the bytes that are new in `buf`. `Some(end)` once the empty line that ends the head has come.
     pub(crate) fn advance(&mut self, buf: &[u8], bounds: Bounds) -> Result<Option<usize>, HeadError> {
         let window_end = buf.len().min(self.start.saturating_add(bounds.head));
         let from = self.position;
         let window = buf.get(from..window_end).unwrap_or_default();
-        let mut line_start = self.ends.last().map_or(self.start, |&end| end as usize);
+        self.make_room();
+        let mut line_start = self.end_of_last();
         for found in memchr::memchr_iter(b'\n', window) {
             let feed = from + found;
             self.position = feed + 1;
             // RFC 9112 section 2.2 would let a recipient take a single LF as a line end; two recipients that differ in that
             // see two different messages.
             match buf.get(line_start..feed) {
-                Some([b'\r']) if !self.ends.is_empty() => return Ok(Some(feed + 1)),
+                Some([b'\r']) if self.len > 0 => return Ok(Some(feed + 1)),
                 Some([.., b'\r']) => self.end_line(line_start, feed, bounds)?,
                 _ => return Err(self.bare_lf(feed, bounds)),
             }
@@ -101,18 +152,33 @@ impl LineScan {
     /// Takes the line whose LF stands at `feed`.
     #[inline]
     fn end_line(&mut self, line_start: usize, feed: usize, bounds: Bounds) -> Result<(), HeadError> {
-        if self.ends.is_empty() {
+        if self.len == 0 {
             self.check_start_line(feed, bounds)?;
-        } else if self.ends.len() > bounds.fields {
-            return Err(Kind::TooManyFields.at(line_start));
         }
-        self.ends.push(crate::span::offset(feed + 1));
+        // One more than fields: the start line.
+        match self.ends.get_mut(self.len).filter(|_| self.len <= bounds.fields) {
+            Some(end) => *end = crate::span::offset(feed + 1),
+            None => return Err(Kind::TooManyFields.at(line_start)),
+        }
+        self.len += 1;
         Ok(())
+    }
+
+    fn make_room(&mut self) {
+        if self.ends.is_empty() {
+            self.ends.resize(MAX_FIELDS + 1, 0);
+        }
+    }
+
+    /// The offset behind the line that was found last.
+    fn end_of_last(&self) -> usize {
+        let last = self.len.checked_sub(1).and_then(|last| self.ends.get(last));
+        last.map_or(self.start, |&end| end as usize)
     }
 
     #[cold]
     fn bare_lf(&self, feed: usize, bounds: Bounds) -> HeadError {
-        let too_long = self.ends.is_empty().then(|| self.check_start_line(feed, bounds).err()).flatten();
+        let too_long = (self.len == 0).then(|| self.check_start_line(feed, bounds).err()).flatten();
         too_long.unwrap_or(Kind::BareLf.at(feed))
     }
 
@@ -125,7 +191,7 @@ impl LineScan {
 
     fn check_unfinished(&self, bounds: Bounds) -> Result<(), HeadError> {
         let scanned = self.position - self.start;
-        if self.ends.is_empty() && scanned >= bounds.start_line.saturating_add(2) {
+        if self.len == 0 && scanned >= bounds.start_line.saturating_add(2) {
             return Err(Kind::RequestLineTooLong.at(self.start));
         }
         if scanned >= bounds.head {
@@ -137,7 +203,7 @@ impl LineScan {
     /// The next complete line that has not been checked.
     pub(crate) fn next_unchecked(&mut self) -> Option<Line> {
         let number = self.checked;
-        let end = *self.ends.get(number)? as usize;
+        let end = *self.ends.get(..self.len)?.get(number)? as usize;
         let start = match number.checked_sub(1) {
             Some(before) => *self.ends.get(before)? as usize,
             None => self.start,

@@ -1,5 +1,8 @@
-//! Field names that Ringway acts on. Each field is classified once, when its head is read, by the length and the first byte
-//! of its name; everything after that compares one byte.
+//! Field names that Ringway acts on. Each field is classified once, when its head is read, by a table; everything after that
+//! compares one byte.
+
+use crate::chars::is_token;
+use crate::scan;
 
 /// What a field's name means to a proxy. Fields that [`FieldName::Other`] stands for pass unchanged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -137,67 +140,211 @@ impl FieldSet {
 }
 
 impl FieldName {
-    /// The class of `name`, whose case does not matter.
+    /// The class of `name`, a token whose case does not matter.
     pub fn of(name: &[u8]) -> Self {
-        let Some(first) = name.first() else { return Self::Other };
-        // Length and first letter leave at most two candidates; most fields of a browser have none.
-        let candidates: &[(&[u8], Self)] = match (name.len(), first.to_ascii_lowercase()) {
-            (2, b't') => &[(b"te", Self::Te)],
-            (3, b'v') => &[(b"via", Self::Via)],
-            (4, b'h') => &[(b"host", Self::Host)],
-            (4, b'd') => &[(b"date", Self::Date)],
-            (6, b'c') => &[(b"cookie", Self::Cookie)],
-            (6, b'e') => &[(b"expect", Self::Expect)],
-            (6, b's') => &[(b"server", Self::Server)],
-            (7, b't') => &[(b"trailer", Self::Trailer)],
-            (7, b'u') => &[(b"upgrade", Self::Upgrade)],
-            (8, b'l') => &[(b"location", Self::Location)],
-            (9, b'f') => &[(b"forwarded", Self::Forwarded)],
-            (9, b'x') => &[(b"x-real-ip", Self::XRealIp)],
-            (10, b'c') => &[(b"connection", Self::Connection)],
-            (10, b'k') => &[(b"keep-alive", Self::KeepAlive)],
-            (10, b's') => &[(b"set-cookie", Self::SetCookie)],
-            (12, b'c') => &[(b"content-type", Self::ContentType)],
-            (12, b'm') => &[(b"max-forwards", Self::MaxForwards)],
-            (13, b'a') => &[(b"authorization", Self::Authorization)],
-            (14, b'c') => &[(b"content-length", Self::ContentLength)],
-            (14, b'x') => &[(b"x-vhost-tenant", Self::XVhostTenant)],
-            (15, b'i') => &[(b"idempotency-key", Self::IdempotencyKey)],
-            (15, b'x') => &[(b"x-forwarded-for", Self::XForwardedFor)],
-            (16, b'p') => &[(b"proxy-connection", Self::ProxyConnection)],
-            (16, b'w') => &[(b"www-authenticate", Self::WwwAuthenticate)],
-            (16, b'x') => {
-                &[(b"x-forwarded-host", Self::XForwardedHost), (b"x-forwarded-port", Self::XForwardedPort)]
-            }
-            (17, b's') => &[(b"sec-websocket-key", Self::SecWebSocketKey)],
-            (17, b't') => &[(b"transfer-encoding", Self::TransferEncoding)],
-            (17, b'x') => &[(b"x-forwarded-proto", Self::XForwardedProto)],
-            (18, b'p') => &[(b"proxy-authenticate", Self::ProxyAuthenticate)],
-            (19, b'a') => &[(b"authentication-info", Self::AuthenticationInfo)],
-            (19, b'p') => &[(b"proxy-authorization", Self::ProxyAuthorization)],
-            (20, b's') => &[(b"sec-websocket-accept", Self::SecWebSocketAccept)],
-            (21, b's') => &[(b"sec-websocket-version", Self::SecWebSocketVersion)],
-            (25, b'p') => &[(b"proxy-authentication-info", Self::ProxyAuthenticationInfo)],
-            _ => &[],
-        };
-        candidates
-            .iter()
-            .find_map(|&(known, class)| match compare(name, known) {
-                Likeness::Same => Some(class),
-                Likeness::Twin if FieldSet::SET_BY_RINGWAY.contains(class) => Some(Self::Underscored),
-                Likeness::Twin | Likeness::Different => None,
-            })
-            .unwrap_or_else(|| Self::by_prefix(name))
-    }
-
-    fn by_prefix(name: &[u8]) -> Self {
-        const PREFIX: &[u8] = b"x-forwarded-";
-        match name.get(..PREFIX.len()).map(|start| compare(start, PREFIX)) {
-            Some(Likeness::Same) => Self::XForwarded,
-            Some(Likeness::Twin) => Self::Underscored,
-            Some(Likeness::Different) | None => Self::Other,
+        let mut line = [b':'; WINDOW];
+        let front = line.iter_mut().take(LONGEST);
+        front.zip(name).for_each(|(to, from)| *to = *from);
+        match name.len() {
+            SHORTEST..=LONGEST => Self::known(&line, name.len()).unwrap_or_else(|| Self::of_unknown(name)),
+            _ => Self::of_unknown(name),
         }
     }
+
+    /// The class of the name that stands at the front of `line` with a colon behind it; `None` for what is not in the table. In
+    /// `line` no control byte but HTAB may stand; then what is found here is a token and needs no look at each of its bytes.
+    #[inline(always)]
+    pub(crate) fn known(line: &[u8; WINDOW], len: usize) -> Option<Self> {
+        let slot = *TABLE.slots.get(slot_of(line.get(..len)?)?)?;
+        let Known(name) = TABLE.names.get(usize::from(slot))?;
+        let mask = TABLE.masks.get(usize::from(slot))?;
+        if scan::same_letters(line, name) & mask == *mask {
+            TABLE.classes.get(usize::from(slot)).copied()
+        } else {
+            None
+        }
+    }
+
+    /// The class of `name`; `None` when it is no token.
+    #[inline(never)]
+    pub(crate) fn of_token(name: &[u8]) -> Option<Self> {
+        is_token(name).then(|| Self::of(name))
+    }
+
+    /// The class of a name that is not in the table.
+    fn of_unknown(name: &[u8]) -> Self {
+        const PREFIX: &[u8] = b"x-forwarded-";
+        let start = name.get(..PREFIX.len()).unwrap_or_default();
+        match name {
+            [b't' | b'T', b'e' | b'E'] => Self::Te,
+            [b'v' | b'V', b'i' | b'I', b'a' | b'A'] => Self::Via,
+            _ if start.eq_ignore_ascii_case(PREFIX) => Self::XForwarded,
+            _ if is_underscored_twin(start, PREFIX) => Self::Underscored,
+            _ if FieldSet::SET_BY_RINGWAY.contains(Self::hyphened(name)) => Self::Underscored,
+            _ => Self::Other,
+        }
+    }
+
+    /// The class of `name` with hyphens for its underscores.
+    fn hyphened(name: &[u8]) -> Self {
+        let mut hyphened = [0; LONGEST];
+        match hyphened.get_mut(..name.len()) {
+            Some(hyphened) if name.contains(&b'_') => {
+                let swapped = name.iter().map(|&byte| if byte == b'_' { b'-' } else { byte });
+                hyphened.iter_mut().zip(swapped).for_each(|(to, byte)| *to = byte);
+                Self::of(hyphened)
+            }
+            _ => Self::Other,
+        }
+    }
+}
+
+/// How many bytes of a line are looked at for its name and the colon behind it.
+pub(crate) const WINDOW: usize = 32;
+
+/// The shortest and the longest name that the table may have.
+const SHORTEST: usize = 4;
+const LONGEST: usize = WINDOW - 1;
+
+/// Names that are looked up, in lower case, of 4 to [`LONGEST`] letters, digits and hyphens. The second half means nothing to a
+/// proxy; it is here because most heads are made of it.
+const NAMES: &[(&[u8], FieldName)] = &[
+    (b"host", FieldName::Host),
+    (b"date", FieldName::Date),
+    (b"cookie", FieldName::Cookie),
+    (b"expect", FieldName::Expect),
+    (b"server", FieldName::Server),
+    (b"trailer", FieldName::Trailer),
+    (b"upgrade", FieldName::Upgrade),
+    (b"location", FieldName::Location),
+    (b"forwarded", FieldName::Forwarded),
+    (b"x-real-ip", FieldName::XRealIp),
+    (b"connection", FieldName::Connection),
+    (b"keep-alive", FieldName::KeepAlive),
+    (b"set-cookie", FieldName::SetCookie),
+    (b"content-type", FieldName::ContentType),
+    (b"max-forwards", FieldName::MaxForwards),
+    (b"authorization", FieldName::Authorization),
+    (b"content-length", FieldName::ContentLength),
+    (b"x-vhost-tenant", FieldName::XVhostTenant),
+    (b"idempotency-key", FieldName::IdempotencyKey),
+    (b"x-forwarded-for", FieldName::XForwardedFor),
+    (b"proxy-connection", FieldName::ProxyConnection),
+    (b"www-authenticate", FieldName::WwwAuthenticate),
+    (b"x-forwarded-host", FieldName::XForwardedHost),
+    (b"x-forwarded-port", FieldName::XForwardedPort),
+    (b"sec-websocket-key", FieldName::SecWebSocketKey),
+    (b"transfer-encoding", FieldName::TransferEncoding),
+    (b"x-forwarded-proto", FieldName::XForwardedProto),
+    (b"proxy-authenticate", FieldName::ProxyAuthenticate),
+    (b"authentication-info", FieldName::AuthenticationInfo),
+    (b"proxy-authorization", FieldName::ProxyAuthorization),
+    (b"sec-websocket-accept", FieldName::SecWebSocketAccept),
+    (b"sec-websocket-version", FieldName::SecWebSocketVersion),
+    (b"proxy-authentication-info", FieldName::ProxyAuthenticationInfo),
+    (b"accept", FieldName::Other),
+    (b"accept-encoding", FieldName::Other),
+    (b"accept-language", FieldName::Other),
+    (b"accept-ranges", FieldName::Other),
+    (b"access-control-allow-headers", FieldName::Other),
+    (b"access-control-allow-methods", FieldName::Other),
+    (b"access-control-allow-origin", FieldName::Other),
+    (b"alt-svc", FieldName::Other),
+    (b"cache-control", FieldName::Other),
+    (b"content-encoding", FieldName::Other),
+    (b"content-language", FieldName::Other),
+    (b"content-range", FieldName::Other),
+    (b"content-security-policy", FieldName::Other),
+    (b"etag", FieldName::Other),
+    (b"expires", FieldName::Other),
+    (b"if-modified-since", FieldName::Other),
+    (b"if-none-match", FieldName::Other),
+    (b"last-modified", FieldName::Other),
+    (b"link", FieldName::Other),
+    (b"origin", FieldName::Other),
+    (b"permissions-policy", FieldName::Other),
+    (b"pragma", FieldName::Other),
+    (b"priority", FieldName::Other),
+    (b"range", FieldName::Other),
+    (b"referer", FieldName::Other),
+    (b"referrer-policy", FieldName::Other),
+    (b"sec-ch-ua", FieldName::Other),
+    (b"sec-ch-ua-mobile", FieldName::Other),
+    (b"sec-ch-ua-platform", FieldName::Other),
+    (b"sec-fetch-dest", FieldName::Other),
+    (b"sec-fetch-mode", FieldName::Other),
+    (b"sec-fetch-site", FieldName::Other),
+    (b"sec-fetch-user", FieldName::Other),
+    (b"sec-websocket-extensions", FieldName::Other),
+    (b"sec-websocket-protocol", FieldName::Other),
+    (b"strict-transport-security", FieldName::Other),
+    (b"traceparent", FieldName::Other),
+    (b"upgrade-insecure-requests", FieldName::Other),
+    (b"user-agent", FieldName::Other),
+    (b"vary", FieldName::Other),
+    (b"x-content-type-options", FieldName::Other),
+    (b"x-frame-options", FieldName::Other),
+    (b"x-powered-by", FieldName::Other),
+    (b"x-request-id", FieldName::Other),
+    (b"x-requested-with", FieldName::Other),
+];
+
+/// A name of the table and the colon behind it.
+#[derive(Clone, Copy)]
+#[repr(align(32))]
+struct Known([u8; WINDOW]);
+
+const SLOT_BITS: u32 = 9;
+const KNOWN_MAX: usize = 1 << u8::BITS;
+
+/// For each value of [`slot_of`] the place of its name in `names`; 0, where none stands, for the free ones.
+struct Table {
+    names: [Known; KNOWN_MAX],
+    /// A bit for each byte of the name and its colon.
+    masks: [u32; KNOWN_MAX],
+    classes: [FieldName; KNOWN_MAX],
+    slots: [u8; 1 << SLOT_BITS],
+}
+
+static TABLE: Table = table();
+
+/// Found by trying: with it no two names share a slot.
+const MULTIPLIER: u32 = 0x72c3_9a29;
+
+#[expect(clippy::indexing_slicing, reason = "runs at compile time, where an index out of range is an error")]
+const fn table() -> Table {
+    let mut table = Table {
+        names: [Known([0; WINDOW]); KNOWN_MAX],
+        // No byte is a 0 in lower case: nothing equals the name of the free slots.
+        masks: [u32::MAX; KNOWN_MAX],
+        classes: [FieldName::Other; KNOWN_MAX],
+        slots: [0; 1 << SLOT_BITS],
+    };
+    let mut index = 0;
+    while index < NAMES.len() {
+        let (name, class) = NAMES[index];
+        index += 1;
+        let mut len = 0;
+        while len < name.len() {
+            table.names[index].0[len] = name[len];
+            len += 1;
+        }
+        table.names[index].0[len] = b':';
+        table.masks[index] = (2 << len) - 1;
+        table.classes[index] = class;
+        let Some(slot) = slot_of(name) else { panic!("a name that is too short") };
+        assert!(table.slots[slot] == 0, "two names in one slot: take another MULTIPLIER");
+        table.slots[slot] = index as u8;
+    }
+    table
+}
+
+/// The slot of a name, from its last four bytes and its length, which differ for all names of the table.
+#[inline(always)]
+const fn slot_of(name: &[u8]) -> Option<usize> {
+    let Some(last) = name.last_chunk() else { return None };
+    let word = (u32::from_le_bytes(*last) | 0x2020_2020).wrapping_add(name.len() as u32 * 8);
+    Some((word.wrapping_mul(MULTIPLIER) >> (u32::BITS - SLOT_BITS)) as usize)
 }
 
 /// Whether `name` differs from `own`, which has no underscores, but would be read as `own` by a backend that takes `_` for
@@ -206,29 +353,6 @@ pub fn is_underscored_twin(name: &[u8], own: &[u8]) -> bool {
     let lower = |byte: &u8| byte.to_ascii_lowercase();
     let hyphened = |byte: &u8| if *byte == b'_' { b'-' } else { lower(byte) };
     name.contains(&b'_') && name.iter().map(hyphened).eq(own.iter().map(lower))
-}
-
-#[derive(PartialEq)]
-enum Likeness {
-    Same,
-    Twin,
-    Different,
-}
-
-/// Compares `name` with the lower-case `known`, which has the same length.
-#[inline]
-fn compare(name: &[u8], known: &[u8]) -> Likeness {
-    let mut likeness = Likeness::Same;
-    for (&byte, &expected) in name.iter().zip(known) {
-        if byte.to_ascii_lowercase() == expected {
-            continue;
-        }
-        if byte != b'_' || expected != b'-' {
-            return Likeness::Different;
-        }
-        likeness = Likeness::Twin;
-    }
-    likeness
 }
 
 #[cfg(test)]
@@ -249,10 +373,41 @@ mod tests {
             ("Hosts", FieldName::Other),
             ("Hast", FieldName::Other),
             ("X-Forwarded", FieldName::Other),
+            ("tE", FieldName::Te),
+            ("VIA", FieldName::Via),
+            ("Vi", FieldName::Other),
+            ("X-Forwarded-", FieldName::XForwarded),
+            ("Access-Control-Allow-Credentials", FieldName::Other),
             ("", FieldName::Other),
         ];
         for (name, class) in cases {
             assert_eq!(FieldName::of(name.as_bytes()), class, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_table_finds_its_names_and_no_others() {
+        for (name, class) in NAMES {
+            let text = String::from_utf8(name.to_vec()).unwrap();
+            assert_eq!(FieldName::of(name), *class, "{text}");
+            assert_eq!(FieldName::of(text.to_uppercase().as_bytes()), *class, "{text}");
+            let mut line = [b'x'; WINDOW];
+            line[..name.len()].copy_from_slice(name);
+            line[name.len()] = b':';
+            assert_eq!(FieldName::known(&line, name.len()), Some(*class), "{text}");
+            for at in 0..name.len() {
+                for byte in (0x20..=0xff).chain([b'\t']).filter(|byte| !byte.eq_ignore_ascii_case(&name[at]))
+                {
+                    let mut other = line;
+                    other[at] = byte;
+                    let found = FieldName::known(&other, name.len());
+                    let named = |(name, _): &&(&[u8], _)| other[..name.len()].eq_ignore_ascii_case(name);
+                    assert!(
+                        found.is_none() || NAMES.iter().any(|known| named(&known)),
+                        "{text} {at} {byte:#x}"
+                    );
+                }
+            }
         }
     }
 

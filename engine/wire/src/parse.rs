@@ -1,25 +1,23 @@
-//! Reading heads: httparse finds names and values in one pass, and the stricter rules of Ringway stand around it: the ends
-//! of lines, the target, and what each field means, once and for all.
+//! Reading heads: `lines` finds the lines of a head, `fields` reads what stands in them, and around that stand the target and
+//! what each field means, once and for all.
 //!
-//! httparse takes a head only as a whole, and says neither which rule was broken nor where. Heads that come in pieces, and
-//! heads that are refused, are therefore read line by line (`lines`, `field_line`). So an error is always the first one in
+//! A head that comes whole, as most do, is taken whole; that says neither which rule was broken nor where. Heads that come in
+//! pieces, and heads that are refused, are therefore read line by line (`field_line`). So an error is always the first one in
 //! the order of the bytes, however the head was split, and it is told at the end of its line and not at that of the head.
 
+use crate::authority;
 use crate::chars::{self, TCHAR, VALUE};
-use crate::connection;
 use crate::error::{HeadError, HeadErrorKind as Kind};
 use crate::field_line::{self, Reading};
+use crate::fields;
 use crate::framing;
-use crate::head::{Expect, Facts, Field, Method, Progress, RequestHead, ResponseHead, Version};
-use crate::limits::{Limits, MAX_FIELDS};
+use crate::head::{Expect, Field, Method, Progress, RequestHead, ResponseHead, Version};
+use crate::limits::Limits;
 use crate::lines::{Bounds, LineScan};
 use crate::name::{FieldName, FieldSet};
 use crate::span::Span;
 use crate::target;
 use crate::websocket;
-use httparse::{Header, ParserConfig, Status};
-use std::mem::MaybeUninit;
-use std::ops::Range;
 
 /// Bytes of empty lines that are skipped before a request line: two CRLFs.
 const EMPTY_LINES_BYTES: usize = 4;
@@ -70,52 +68,77 @@ impl RequestHead {
         let found = self.lines.advance(buf, bounds);
         check_lines(&mut self.lines, buf, false, |line| check_request_line(line).map(|_| ()))?;
         let Some(end) = found? else { return Ok(None) };
-        let head = buf.get(..end).unwrap_or_default();
-        let done = self.read_whole(head, bounds)?;
-        debug_assert_eq!(done, Some(end), "what passed line by line passes as a whole");
-        done.map(Some).ok_or(Kind::BadRequestLine.at(self.lines.start()))
+        let target = self.take_lines(buf, bounds);
+        debug_assert!(target.is_some(), "what passed line by line passes as a whole");
+        let target = target.ok_or(Kind::BadRequestLine.at(self.lines.start()))?;
+        self.settle(buf, target)?;
+        Ok(Some(end))
     }
 
     /// Reads the head at once. `None` when it is not complete, breaks a rule of the lines, or is over a bound.
     fn read_whole(&mut self, buf: &[u8], bounds: Bounds) -> Result<Option<usize>, HeadError> {
-        let start = self.lines.start();
-        let mut headers = [const { MaybeUninit::uninit() }; MAX_FIELDS];
-        let mut request = httparse::Request::new(&mut []);
-        let parsed = request.parse_with_uninit_headers(buf.get(start..).unwrap_or_default(), &mut headers);
-        let (Ok(Status::Complete(len)), Some(method), Some(path)) = (parsed, request.method, request.path)
-        else {
+        let Some(end) = self.lines.whole(buf, bounds) else { return Ok(None) };
+        let Some(target) = self.take_lines(buf, bounds) else {
+            self.lines.forget_ends();
             return Ok(None);
         };
-        if !within(bounds, buf, start..start + len, request.headers) {
-            return Ok(None);
-        }
-        self.version = if request.version == Some(0) { Version::Http10 } else { Version::Http11 };
-        self.method = Method::of(method.as_bytes());
-        self.method_span = Span::within(buf, method.as_bytes());
-        self.take_target(buf, path.as_bytes())?;
-        self.facts = collect(&mut self.fields, request.headers, buf, start + len)?;
-        self.settle(buf)?;
-        Ok(Some(start + len))
+        self.settle(buf, target)?;
+        Ok(Some(end))
     }
 
-    fn take_target(&mut self, buf: &[u8], bytes: &[u8]) -> Result<(), HeadError> {
-        let at = Span::within(buf, bytes).start as usize;
+    /// Takes what stands in the lines, which have been found, and returns the target.
+    #[inline]
+    fn take_lines(&mut self, buf: &[u8], bounds: Bounds) -> Option<Span> {
+        let start = self.lines.start();
+        let (line_end, ends) = self.lines.ends()?;
+        let line = buf.get(start..line_end.checked_sub(2)?)?;
+        let (before, version) = line.split_last_chunk()?;
+        self.version = version_of(version)?;
+        let (method, len) = method_of(line)?;
+        let target =
+            Span { start: (start + len + 1) as u32, end: (start + before.len()).checked_sub(1)? as u32 };
+        if before.last() != Some(&b' ') || target.is_empty() || line.len() > bounds.start_line {
+            return None;
+        }
+        self.method = method;
+        self.method_span = Span { start: start as u32, end: (start + len) as u32 };
+        self.line = Span { start: start as u32, end: line_end as u32 };
+        self.facts = fields::read(&mut self.fields, buf, line_end, ends, false)?;
+        Some(target)
+    }
+
+    #[inline(always)]
+    fn take_target(&mut self, buf: &[u8], span: Span) -> Result<(), HeadError> {
+        match target::plain(buf, span) {
+            Some((path, query)) if self.method != Method::Connect => {
+                (self.path, self.query) = (path, query);
+                Ok(())
+            }
+            _ => self.take_any_target(buf, span),
+        }
+    }
+
+    #[inline(never)]
+    fn take_any_target(&mut self, buf: &[u8], span: Span) -> Result<(), HeadError> {
         if self.method == Method::Connect {
             return Err(Kind::ConnectMethod.at(self.method_span.start as usize));
         }
-        let read = target::parse(bytes, self.method == Method::Options)
-            .map_err(|(kind, offset)| kind.at(at + offset))?;
+        let read = target::parse(buf, span.range(), self.method == Method::Options)
+            .map_err(|(kind, at)| kind.at(at))?;
         self.form = read.form;
-        self.path = read.path.shifted(at);
-        self.query = read.query.map(|query| query.shifted(at));
-        self.authority = read.authority.map(|authority| authority.shifted(at));
+        self.path = read.path;
+        self.query = read.query;
+        self.authority = read.authority;
         self.target_has_authority = read.authority.is_some();
         self.dots = read.dots;
         Ok(())
     }
 
-    /// Decides what the fields mean together.
-    fn settle(&mut self, buf: &[u8]) -> Result<(), HeadError> {
+    /// Decides what the lines mean together.
+    #[inline]
+    fn settle(&mut self, buf: &[u8], target: Span) -> Result<(), HeadError> {
+        self.take_target(buf, target)?;
+        self.facts.conclude(&mut self.fields, buf)?;
         self.settle_host(buf)?;
         let evidence = &self.facts.framing;
         self.framing =
@@ -129,23 +152,24 @@ impl RequestHead {
     }
 
     /// RFC 9112 section 3.2: exactly one valid Host in HTTP/1.1, in absolute-form too, whose authority then wins.
+    #[inline(always)]
     fn settle_host(&mut self, buf: &[u8]) -> Result<(), HeadError> {
-        let Some(host) = self.field(FieldName::Host) else {
+        let Some(value) = self.facts.host else {
             return match self.version {
                 Version::Http11 => Err(Kind::MissingHost.at(self.lines.start())),
                 Version::Http10 => Ok(()),
             };
         };
-        let value = host.value;
         if self.facts.hosts > 1 {
             return Err(Kind::RepeatedHost.at(value.start as usize));
         }
-        let bad = || {
+        let Some(authority) = authority::parse(buf, value.range()) else {
             let userinfo = value.of(buf).contains(&b'@');
-            if userinfo { Kind::Userinfo } else { Kind::BadHost }.at(value.start as usize)
+            return Err(if userinfo { Kind::Userinfo } else { Kind::BadHost }.at(value.start as usize));
         };
-        let authority = target::parse_authority(value.of(buf)).ok_or_else(bad)?;
-        self.authority.get_or_insert(authority.shifted(value.start as usize));
+        if !self.target_has_authority {
+            self.authority = Some(authority);
+        }
         Ok(())
     }
 
@@ -201,51 +225,59 @@ impl ResponseHead {
     #[cold]
     fn read_lines(&mut self, buf: &[u8], bounds: Bounds) -> Result<Option<usize>, HeadError> {
         let found = self.lines.advance(buf, bounds);
-        check_lines(&mut self.lines, buf, true, |line| read_status_line(line).map(|_| ()))?;
+        check_lines(&mut self.lines, buf, true, check_status_line)?;
         let Some(end) = found? else { return Ok(None) };
-        let head = buf.get(..end).unwrap_or_default();
-        let done = self.read_whole(head, bounds)?;
-        debug_assert_eq!(done, Some(end), "what passed line by line passes as a whole");
-        done.map(Some).ok_or(Kind::BadStatusLine.at(0))
+        let taken = self.take_lines(buf);
+        debug_assert!(taken.is_some(), "what passed line by line passes as a whole");
+        taken.ok_or(Kind::BadStatusLine.at(0))?;
+        self.facts.conclude(&mut self.fields, buf)?;
+        Ok(Some(end))
     }
 
     /// Reads the head at once. `None` when it is not complete, breaks a rule of the lines, or is over a bound.
     fn read_whole(&mut self, buf: &[u8], bounds: Bounds) -> Result<Option<usize>, HeadError> {
-        let mut headers = [const { MaybeUninit::uninit() }; MAX_FIELDS];
-        let mut response = httparse::Response::new(&mut []);
-        let parsed = ParserConfig::default()
-            .allow_spaces_after_header_name_in_responses(true)
-            .parse_response_with_uninit_headers(&mut response, buf, &mut headers);
-        let Ok(Status::Complete(len)) = parsed else { return Ok(None) };
-        if !within(bounds, buf, 0..len, response.headers) {
+        let Some(end) = self.lines.whole(buf, bounds) else { return Ok(None) };
+        if self.take_lines(buf).is_none() {
+            self.lines.forget_ends();
             return Ok(None);
         }
-        // By hand: httparse skips empty lines before it and drops a reason with obs-text in it.
-        let line_end = start_line_end(buf, len, response.headers).saturating_sub(2);
-        let line = read_status_line(buf.get(..line_end).unwrap_or_default());
-        let Ok(StatusLine { version, status, reason }) = line else { return Ok(None) };
-        (self.version, self.status, self.reason) = (version, status, reason);
-        self.facts = collect(&mut self.fields, response.headers, buf, len)?;
-        Ok(Some(len))
+        self.facts.conclude(&mut self.fields, buf)?;
+        Ok(Some(end))
+    }
+
+    /// Takes what stands in the lines, which have been found.
+    #[inline]
+    fn take_lines(&mut self, buf: &[u8]) -> Option<()> {
+        let (line_end, ends) = self.lines.ends()?;
+        let line = read_status_line(buf.get(..line_end.checked_sub(2)?)?).ok()?;
+        (self.version, self.status, self.reason) = (line.version, line.status, line.reason);
+        self.line = Span { start: 0, end: line_end as u32 };
+        self.facts = fields::read(&mut self.fields, buf, line_end, ends, true)?;
+        Some(())
     }
 }
 
-/// Whether the head in `range`, whose lines httparse found, is inside its bounds and every line of it ends in CRLF: httparse
-/// takes a single LF for a line end, too.
-fn within(bounds: Bounds, buf: &[u8], range: Range<usize>, headers: &[Header<'_>]) -> bool {
-    let start_line = start_line_end(buf, range.end, headers) - range.start;
-    let ends_line = |at: usize| buf.get(at.wrapping_sub(2)..at) == Some(b"\r\n");
-    range.len() <= bounds.head
-        && start_line.saturating_sub(2) <= bounds.start_line
-        && headers.len() <= bounds.fields
-        && headers.iter().all(|header| ends_line(Span::within(buf, header.name.as_bytes()).start as usize))
-        && ends_line(range.end)
-        && ends_line(range.end - 2)
+/// The method at the front of a request line, and its length; `None` when it is no token with a space behind it.
+#[inline(always)]
+fn method_of(line: &[u8]) -> Option<(Method, usize)> {
+    if line.first_chunk() == Some(b"GET ") {
+        return Some((Method::Get, 3));
+    }
+    let len = chars::first_not(line, TCHAR)?;
+    let (method, rest) = line.split_at_checked(len)?;
+    (len > 0 && rest.first() == Some(&b' ')).then(|| (Method::of(method), len))
 }
 
-/// The offset behind the start line of the head that ends at `end`.
-fn start_line_end(buf: &[u8], end: usize, headers: &[Header<'_>]) -> usize {
-    headers.first().map_or(end - 2, |first| Span::within(buf, first.name.as_bytes()).start as usize)
+#[inline(always)]
+fn version_of(text: &[u8; 8]) -> Option<Version> {
+    // As one word each: matched as arrays they would be compared byte by byte.
+    const HTTP_10: u64 = u64::from_le_bytes(*b"HTTP/1.0");
+    const HTTP_11: u64 = u64::from_le_bytes(*b"HTTP/1.1");
+    match u64::from_le_bytes(*text) {
+        HTTP_11 => Some(Version::Http11),
+        HTTP_10 => Some(Version::Http10),
+        _ => None,
+    }
 }
 
 /// A rule that a line breaks, and the offset into the line.
@@ -295,9 +327,7 @@ fn check_request_line(line: &[u8]) -> Result<(), Refused> {
     if target.is_empty() {
         return Err((Kind::BadRequestLine, target_start));
     }
-    target::parse(target, method == Method::Options)
-        .map_err(|(kind, offset)| (kind, target_start + offset))?;
-    Ok(())
+    target::parse(line, target_start..target_end, method == Method::Options).map(|_| ())
 }
 
 /// RFC 9112 section 2.3. HTTP/2 and others are well-formed and not spoken here; HTTP/1 has two minor versions.
@@ -319,12 +349,14 @@ struct StatusLine {
     reason: Span,
 }
 
-/// RFC 9112 section 4. The space before an empty reason may be missing, as old backends have it.
+/// RFC 9112 section 4. The space before an empty reason may be missing, as old backends have it. The bytes of the reason are
+/// not looked at.
+#[inline]
 fn read_status_line(line: &[u8]) -> Result<StatusLine, Refused> {
-    let [b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ (b'0' | b'1'), b' ', a, b, c, rest @ ..] = line
-    else {
+    let Some((version, [b' ', a, b, c, rest @ ..])) = line.split_first_chunk() else {
         return Err((Kind::BadStatusLine, 0));
     };
+    let version = version_of(version).ok_or((Kind::BadStatusLine, 0))?;
     let status = [a, b, c].iter().try_fold(0u16, |status, digit| {
         digit.is_ascii_digit().then(|| status * 10 + u16::from(**digit - b'0'))
     });
@@ -332,60 +364,27 @@ fn read_status_line(line: &[u8]) -> Result<StatusLine, Refused> {
         return Err((Kind::BadStatusLine, 9));
     };
     let reason = Span::new((line.len() - rest.len() + 1).min(line.len()), line.len());
-    if let Some(at) = chars::first_not(rest, VALUE) {
-        let kind = if rest.get(at) == Some(&b'\r') { Kind::BareCr } else { Kind::ControlByte };
-        return Err((kind, line.len() - rest.len() + at));
-    }
-    let version = if *minor == b'0' { Version::Http10 } else { Version::Http11 };
     Ok(StatusLine { version, status, reason })
 }
 
+fn check_status_line(line: &[u8]) -> Result<(), Refused> {
+    let StatusLine { reason, .. } = read_status_line(line)?;
+    let Some(at) = chars::first_not(reason.of(line), VALUE) else { return Ok(()) };
+    let at = reason.start as usize + at;
+    Err((if line.get(at) == Some(&b'\r') { Kind::BareCr } else { Kind::ControlByte }, at))
+}
+
 /// Refuses what is no HTTP/1 at its first wrong byte, before a line end comes.
+#[inline]
 fn check_status_line_start(buf: &[u8]) -> Result<(), HeadError> {
-    match b"HTTP/1.".iter().zip(buf).position(|(expected, byte)| expected != byte) {
+    const START: &[u8] = b"HTTP/1.";
+    if buf.starts_with(START) {
+        return Ok(());
+    }
+    match START.iter().zip(buf).position(|(expected, byte)| expected != byte) {
         Some(at) => Err(Kind::BadStatusLine.at(at)),
         None => Ok(()),
     }
-}
-
-/// Turns what httparse found in the head that ends at `end` into fields, each classified, and gathers what they say together.
-fn collect(
-    fields: &mut Vec<Field>,
-    headers: &[Header<'_>],
-    buf: &[u8],
-    end: usize,
-) -> Result<Facts, HeadError> {
-    let mut facts = Facts::default();
-    fields.reserve(headers.len());
-    for header in headers {
-        let name = FieldName::of(header.name.as_bytes());
-        let name_span = Span::within(buf, header.name.as_bytes());
-        let value = Span::within(buf, header.value);
-        facts.seen = facts.seen.with(name);
-        match name {
-            FieldName::Host => facts.hosts += 1,
-            FieldName::ContentLength => facts.framing.add_length(header.value, value.start),
-            FieldName::TransferEncoding => facts.framing.add_coding(header.value, value.start),
-            FieldName::Connection => {
-                facts.options.add(header.value).map_err(|kind| kind.at(value.start as usize))?;
-            }
-            _ => {}
-        }
-        // A line ends where the next one begins.
-        if let Some(previous) = fields.last_mut() {
-            previous.line_end = name_span.start;
-        }
-        fields.push(Field {
-            name_span,
-            value,
-            line_end: crate::span::offset(end - 2),
-            name,
-            hop_by_hop: FieldSet::HOP_BY_HOP.contains(name),
-            blank_before_colon: buf.get(name_span.end as usize) != Some(&b':'),
-        });
-    }
-    connection::mark_named(fields, &mut facts, buf);
-    Ok(facts)
 }
 
 /// The list members of all fields with `name`.

@@ -3,7 +3,9 @@
 use crate::authority::{self, Authority};
 use crate::chars::{self, HEX, PATH, QUERY};
 use crate::error::HeadErrorKind as Kind;
+use crate::scan;
 use crate::span::Span;
+use std::ops::Range;
 
 pub use crate::authority::{canonical_host, parse_authority};
 
@@ -35,13 +37,48 @@ pub(crate) struct Target {
 /// A rule that a target breaks, and the offset into it.
 type Refused = (Kind, usize);
 
-/// Reads a request-target. `options` says whether the method is OPTIONS, the only one that may have `*`.
-pub(crate) fn parse(target: &[u8], options: bool) -> Result<Target, Refused> {
-    match target {
-        [b'/', ..] => parse_path_and_query(target, 0),
+/// Reads the request-target that stands in `range` of `bytes`; its spans, and the places of errors, are offsets into `bytes`.
+/// `options` says whether the method is OPTIONS, the only one that may have `*`.
+#[inline]
+pub(crate) fn parse(bytes: &[u8], range: Range<usize>, options: bool) -> Result<Target, Refused> {
+    let Range { start, end } = range;
+    match bytes.get(range).unwrap_or_default() {
+        [b'/', ..] => parse_path_and_query(bytes, start, end),
         b"*" if options => Ok(Target { form: TargetForm::Asterisk, ..Target::default() }),
-        b"*" => Err((Kind::BadTargetForm, 0)),
-        _ => parse_absolute(target, options),
+        b"*" => Err((Kind::BadTargetForm, start)),
+        target => match parse_absolute(target, options) {
+            Ok(read) => Ok(read.shifted(start)),
+            Err((kind, at)) => Err((kind, start + at)),
+        },
+    }
+}
+
+/// Path and query of an origin-form that has no escapes, no dot segments, and only bytes that need no closer look; `None` for
+/// all other targets, which says nothing about them.
+#[inline(always)]
+pub(crate) fn plain(bytes: &[u8], target: Span) -> Option<(Span, Option<Span>)> {
+    let Range { start, end } = target.range();
+    if bytes.get(start) != Some(&b'/') {
+        return None;
+    }
+    let path_end = scan::plain_path(bytes, start, end);
+    let path = Span { end: path_end as u32, ..target };
+    if path_end == end {
+        return Some((path, None));
+    }
+    let query = path_end + 1;
+    let plain = bytes.get(path_end) == Some(&b'?') && scan::plain_query(bytes, query, end) == end;
+    plain.then_some((path, Some(Span { start: query as u32, ..target })))
+}
+
+impl Target {
+    fn shifted(self, by: usize) -> Self {
+        Self {
+            path: self.path.shifted(by),
+            query: self.query.map(|query| query.shifted(by)),
+            authority: self.authority.map(|authority| authority.shifted(by)),
+            ..self
+        }
     }
 }
 
@@ -50,11 +87,11 @@ fn parse_absolute(target: &[u8], options: bool) -> Result<Target, Refused> {
     let rest = target.get(start..).unwrap_or_default();
     let len = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
     let host = rest.get(..len).unwrap_or_default();
-    let authority = authority::parse_authority(host).ok_or_else(|| bad_authority(host, start))?;
-    let mut read = parse_path_and_query(target, start + len)?;
+    let authority = authority::parse(target, start..start + len).ok_or_else(|| bad_authority(host, start))?;
+    let mut read = parse_path_and_query(target, start + len, target.len())?;
     let bare = read.path.is_empty() && read.query.is_none();
     read.form = if options && bare { TargetForm::Asterisk } else { TargetForm::Absolute };
-    read.authority = Some(authority.shifted(start));
+    read.authority = Some(authority);
     Ok(read)
 }
 
@@ -81,51 +118,67 @@ fn bad_authority(host: &[u8], start: usize) -> Refused {
     }
 }
 
-/// Reads the path and the query that begin at `start`; the path may be empty.
-fn parse_path_and_query(target: &[u8], start: usize) -> Result<Target, Refused> {
-    let tail = target.get(start..).unwrap_or_default();
-    let path = scan_path(tail).map_err(|(kind, at)| (kind, start + at))?;
-    let query = match tail.get(path.len..) {
-        Some([b'?', query @ ..]) => Some(query),
-        _ => None,
-    };
-    if let Some((query, at)) = query.and_then(|query| Some((query, chars::first_not(query, QUERY)?))) {
-        return Err((wrong_byte(query.get(at).copied()), start + path.len + 1 + at));
+/// Reads the path that begins at `start` of `bytes`, which may be empty, and the query behind it up to `end`.
+#[inline]
+fn parse_path_and_query(bytes: &[u8], start: usize, end: usize) -> Result<Target, Refused> {
+    let path = scan_path(bytes, start, end)?;
+    let mut query = None;
+    if path.end < end {
+        let query_start = path.end + 1;
+        let plain = scan::plain_query(bytes, query_start, end);
+        if let Some(at) = chars::first_not(bytes.get(plain..end).unwrap_or_default(), QUERY) {
+            return Err((wrong_byte(bytes.get(plain + at).copied()), plain + at));
+        }
+        query = Some(Span::new(query_start, end));
     }
     if path.dots {
-        check_climb(tail.get(..path.len).unwrap_or_default())
+        check_climb(bytes.get(start..path.end).unwrap_or_default())
             .map_err(|at| (Kind::PathAboveRoot, start + at))?;
     }
     Ok(Target {
         form: TargetForm::Origin,
-        path: Span::new(start, start + path.len),
-        query: query.map(|_| Span::new(start + path.len + 1, target.len())),
+        path: Span::new(start, path.end),
+        query,
         authority: None,
         dots: path.dots,
     })
 }
 
 struct PathScan {
-    len: usize,
+    /// Where the path ends: before a `?`, or where it had to.
+    end: usize,
     dots: bool,
 }
 
-/// Checks the path at the front of `bytes` up to `?` or the end, and notes whether a segment begins with `.` or an escape.
-fn scan_path(bytes: &[u8]) -> Result<PathScan, Refused> {
-    let mut len = 0;
+/// Checks the path that begins at `start` of `bytes`, up to `?` or `end`, and notes whether a segment begins with `.` or an
+/// escape.
+#[inline]
+fn scan_path(bytes: &[u8], start: usize, end: usize) -> Result<PathScan, Refused> {
+    let plain = scan::plain_path(bytes, start, end);
+    if plain == end || bytes.get(plain) == Some(&b'?') {
+        return Ok(PathScan { end: plain, dots: false });
+    }
+    scan_path_from(bytes, start, end, plain)
+}
+
+/// Goes on at `at`, before which no segment begins with a dot or an escape.
+fn scan_path_from(bytes: &[u8], start: usize, end: usize, at: usize) -> Result<PathScan, Refused> {
+    let bytes = bytes.get(..end).unwrap_or(bytes);
+    let mut path_end = at;
     loop {
-        let rest = bytes.get(len..).unwrap_or_default();
-        len += chars::first_not(rest, PATH).unwrap_or(rest.len());
-        match bytes.get(len) {
+        let rest = bytes.get(path_end..).unwrap_or_default();
+        path_end += chars::first_not(rest, PATH).unwrap_or(rest.len());
+        match bytes.get(path_end) {
             None | Some(b'?') => break,
-            Some(b'%') if is_escape(bytes, len) => len += 3,
-            Some(b'%') => return Err((Kind::BadPercentEscape, len)),
-            Some(&byte) => return Err((wrong_byte(Some(byte)), len)),
+            Some(b'%') if is_escape(bytes, path_end) => path_end += 3,
+            Some(b'%') => return Err((Kind::BadPercentEscape, path_end)),
+            Some(&byte) => return Err((wrong_byte(Some(byte)), path_end)),
         }
     }
-    let path = bytes.get(..len).unwrap_or_default();
-    let dots = path.windows(2).any(|pair| matches!(pair, [b'/', b'.' | b'%']));
-    Ok(PathScan { len, dots })
+    // The slash may stand right before.
+    let behind = bytes.get(at.saturating_sub(1).max(start)..path_end).unwrap_or_default();
+    let dots = behind.windows(2).any(|pair| matches!(pair, [b'/', b'.' | b'%']));
+    Ok(PathScan { end: path_end, dots })
 }
 
 fn is_escape(bytes: &[u8], at: usize) -> bool {
@@ -150,8 +203,8 @@ pub fn check_path(path: &[u8]) -> Result<(), Kind> {
     if path.first() != Some(&b'/') {
         return Err(Kind::BadTargetForm);
     }
-    let scan = scan_path(path).map_err(|(kind, _)| kind)?;
-    if scan.len != path.len() {
+    let scan = scan_path(path, 0, path.len()).map_err(|(kind, _)| kind)?;
+    if scan.end != path.len() {
         return Err(Kind::BadTargetByte);
     }
     check_climb(path).map_err(|_| Kind::PathAboveRoot)
@@ -310,7 +363,8 @@ mod tests {
 
     #[test]
     fn forms() {
-        let read = |target: &str, options| parse(target.as_bytes(), options).map(|read| read.form);
+        let read =
+            |target: &str, options| parse(target.as_bytes(), 0..target.len(), options).map(|read| read.form);
         assert_eq!(read("/a?b", false), Ok(TargetForm::Origin));
         assert_eq!(read("*", true), Ok(TargetForm::Asterisk));
         assert_eq!(read("*", false), Err((Kind::BadTargetForm, 0)));

@@ -174,6 +174,43 @@ proptest! {
         prop_assert_eq!(out.written(), text.as_bytes());
     }
 
+    /// httparse, which other servers read heads with, finds the same where we find anything, and never a head where we wait.
+    #[test]
+    fn another_parser_finds_the_same(bytes in soup(), response: bool) {
+        let bytes = [if response { &b"HTTP/1.1 200 OK\r\n"[..] } else { b"" }, &bytes].concat();
+        let mut room = [httparse::EMPTY_HEADER; 64];
+        let theirs = if response {
+            let mut parsed = httparse::Response::new(&mut room);
+            httparse::ParserConfig::default()
+                .allow_spaces_after_header_name_in_responses(true)
+                .parse_response(&mut parsed, &bytes)
+                .map(|status| (status, parsed.headers.to_vec()))
+        } else {
+            let mut parsed = httparse::Request::new(&mut room);
+            parsed.parse(&bytes).map(|status| (status, parsed.headers.to_vec()))
+        };
+        let mut copy = bytes.clone();
+        let (mut request, mut answer) = (RequestHead::new(), ResponseHead::new());
+        let (ours, fields) = if response {
+            (answer.read(&bytes, &Limits::default()), &answer.fields)
+        } else {
+            (request.read(&mut copy, &Limits::default()), &request.fields)
+        };
+        match (ours, theirs) {
+            (Ok(Progress::Done(len)), Ok((httparse::Status::Complete(their_len), headers))) => {
+                prop_assert_eq!(len, their_len);
+                prop_assert_eq!(fields.len(), headers.len());
+                for (field, header) in fields.iter().zip(headers) {
+                    prop_assert_eq!(field.name_span.of(&bytes), header.name.as_bytes());
+                    prop_assert_eq!(field.value.of(&bytes), header.value);
+                }
+            }
+            (Ok(Progress::Done(_)), other) => prop_assert!(false, "{:?}", other),
+            (Ok(Progress::Partial), Ok((status, _))) => prop_assert!(status.is_partial()),
+            _ => {}
+        }
+    }
+
     #[test]
     fn response_heads_round_trip(status in 100u16..1000, reason in "[ -~]{0,20}", fields in vec(field(), 0..20)) {
         let text = format!("HTTP/1.1 {status} {reason}\r\n{}\r\n", field_lines(&fields));

@@ -1,0 +1,87 @@
+//! Hot connections: clients that sent a request a moment ago and will probably send the next one soon. Their next read is
+//! posted at once, with its buffer, where waiting first and reading then would be two operations. Who stays silent gives the
+//! buffer back and parks, which takes next to no memory.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use slab::Slab;
+
+use crate::conn::Client;
+use crate::net::buf::Buf;
+use crate::net::task::Stop;
+
+/// How many reads a worker may have posted for clients that owe nothing: what bounds the memory of their buffers.
+const HOT_READS: usize = 1024;
+/// For how many ticks a posted read may wait, at least; then it ends at the next tick.
+const HOT_TICKS: u64 = 1;
+const NOT_WAITING: u64 = u64::MAX;
+
+/// A worker's hot connections.
+#[derive(Default)]
+pub(crate) struct HotReads {
+    entries: RefCell<Slab<Rc<Entry>>>,
+}
+
+#[derive(Default)]
+struct Entry {
+    /// The tick at which the read was posted.
+    since: Cell<u64>,
+    stop: Stop,
+}
+
+impl HotReads {
+    /// A place for one connection; `None` when all are taken.
+    pub(crate) fn enter(self: &Rc<Self>) -> Option<HotRead> {
+        let mut entries = self.entries.borrow_mut();
+        if entries.len() == HOT_READS {
+            return None;
+        }
+        let entry = Rc::new(Entry { since: Cell::new(NOT_WAITING), stop: Stop::default() });
+        let key = entries.insert(entry.clone());
+        drop(entries);
+        Some(HotRead { reads: self.clone(), key, entry })
+    }
+
+    /// Gives back the table that a peak has left.
+    pub(crate) fn age(&self) {
+        let mut entries = self.entries.borrow_mut();
+        if entries.is_empty() {
+            *entries = Slab::new();
+        }
+    }
+
+    /// Once a tick: ends the reads that have waited for long enough. No byte is lost: a read that was quicker counts.
+    pub(crate) fn cool(&self, now: u64) {
+        for (_, entry) in &*self.entries.borrow() {
+            if entry.since.get() < now.saturating_sub(HOT_TICKS) {
+                entry.since.set(NOT_WAITING);
+                entry.stop.stop();
+            }
+        }
+    }
+}
+
+/// One connection's place.
+pub(crate) struct HotRead {
+    reads: Rc<HotReads>,
+    key: usize,
+    entry: Rc<Entry>,
+}
+
+impl HotRead {
+    /// Waits for the client's next bytes, for not much longer than [`HOT_TICKS`]. `false` when none came: the connection
+    /// can park, or, if it has ended, will find out there.
+    pub(crate) async fn wait(&self, client: &Client, input: &mut Buf, now: u64) -> bool {
+        self.entry.since.set(now);
+        let read = client.read_until(input, &self.entry.stop).await;
+        self.entry.since.set(NOT_WAITING);
+        matches!(read, Ok(n) if n > 0)
+    }
+}
+
+impl Drop for HotRead {
+    fn drop(&mut self) {
+        self.reads.entries.borrow_mut().remove(self.key);
+    }
+}
