@@ -28,6 +28,8 @@ pub(crate) struct Table {
     list_at: Box<[u32]>,
     /// The distinct lists, each its length and then its patterns in rising order; the one at 0 is empty.
     lists: Box<[u32]>,
+    /// By state: every byte leads back to it, so that the rest of a path decides nothing.
+    settled: Box<[bool]>,
 }
 
 impl std::fmt::Debug for Table {
@@ -54,9 +56,23 @@ impl Table {
         let dfa = automaton(patterns, budget_bytes)?;
         let start = dfa.universal_start_state(Anchored::Yes).ok_or(TableError::TooLarge)?;
         let mut ends = Ends::default();
-        for_each_state(&dfa, start, |index, end| ends.note(index, &dfa, end));
+        let mut settled = Vec::new();
+        for_each_state(&dfa, start, |index, state, successors| {
+            ends.note(index, &dfa, dfa.next_eoi_state(state));
+            if index >= settled.len() {
+                settled.resize(index + 1, false);
+            }
+            settled[index] = successors.iter().all(|successor| *successor == state);
+        });
         let Ends { first, list_at, lists, .. } = ends;
-        Ok(Self { dfa, start, first: first.into(), list_at: list_at.into(), lists: lists.into() })
+        Ok(Self {
+            dfa,
+            start,
+            first: first.into(),
+            list_at: list_at.into(),
+            lists: lists.into(),
+            settled: settled.into(),
+        })
     }
 
     /// The lowest pattern that matches `path` and that `accepts` takes.
@@ -71,8 +87,20 @@ impl Table {
 
     /// The number of the state after the last byte.
     fn state_after(&self, path: &[u8]) -> usize {
-        let end = path.iter().fold(self.start, |state, byte| self.dfa.next_state(state, *byte));
-        end.as_usize() >> self.dfa.stride2()
+        let mut state = self.start;
+        for byte in path {
+            let next = self.dfa.next_state(state, *byte);
+            // Most rules end in a star: what it takes need not be looked at.
+            if next == state && self.settled.get(self.number(state)).is_some_and(|settled| *settled) {
+                break;
+            }
+            state = next;
+        }
+        self.number(state)
+    }
+
+    fn number(&self, state: StateID) -> usize {
+        state.as_usize() >> self.dfa.stride2()
     }
 
     /// All patterns that match a path which ends in `state`, in rising order.
@@ -106,8 +134,13 @@ fn automaton(patterns: &[PathPattern], budget_bytes: usize) -> Result<dense::DFA
     )
 }
 
-/// Calls `visit` once with the number of each state that a path can end in, and its end-of-input state.
-fn for_each_state(dfa: &dense::DFA<Vec<u32>>, start: StateID, mut visit: impl FnMut(usize, StateID)) {
+/// Calls `visit` once with the number of each state that a path can end in, the state, and the states that a byte more
+/// leads to.
+fn for_each_state(
+    dfa: &dense::DFA<Vec<u32>>,
+    start: StateID,
+    mut visit: impl FnMut(usize, StateID, &[StateID]),
+) {
     let bytes: Vec<u8> = dfa.byte_classes().representatives(..).filter_map(|unit| unit.as_u8()).collect();
     let mut seen = vec![false; (dfa.memory_usage() / 4) >> dfa.stride2()];
     let mut waiting = vec![start];
@@ -119,8 +152,9 @@ fn for_each_state(dfa: &dense::DFA<Vec<u32>>, start: StateID, mut visit: impl Fn
         if std::mem::replace(&mut seen[index], true) {
             continue;
         }
-        visit(index, dfa.next_eoi_state(state));
+        let behind = waiting.len();
         waiting.extend(bytes.iter().map(|byte| dfa.next_state(state, *byte)));
+        visit(index, state, &waiting[behind..]);
     }
 }
 
@@ -206,5 +240,23 @@ impl TableCache {
     /// How many tables were built so far.
     pub(crate) fn built(&self) -> u64 {
         self.built
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_at_the_end_settles_and_nothing_before_it_does() {
+        let patterns = ["/a/*", "/a/b/*", "/c"].map(|path| PathPattern::parse(path).expect("a valid path"));
+        let table = Table::build(&patterns, 1 << 20).expect("a small table");
+        let settled = |path: &str| table.settled[table.state_after(path.as_bytes())];
+        // What can still become a longer rule's is open; what no rule takes is as decided as what a star takes.
+        for (path, expected) in [("/a/", false), ("/a/b", false), ("/c", false), ("/a/b/", true), ("/d", true)] {
+            assert_eq!(settled(path), expected, "{path}");
+        }
+        let winner = |path: &str| table.winner(path.as_bytes(), |_| true);
+        assert_eq!([winner("/a/b/c"), winner("/a/b"), winner("/c"), winner("/cc")], [Some(0), Some(0), Some(2), None]);
     }
 }

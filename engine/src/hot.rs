@@ -3,12 +3,14 @@
 //! buffer back and parks, which takes next to no memory.
 
 use std::cell::{Cell, RefCell};
+use std::os::fd::RawFd;
 use std::rc::Rc;
 
 use slab::Slab;
 
 use crate::conn::Client;
 use crate::net::buf::Buf;
+use crate::net::cancel;
 use crate::net::task::Stop;
 
 /// How many reads a worker may have posted for clients that owe nothing: what bounds the memory of their buffers.
@@ -23,21 +25,23 @@ pub(crate) struct HotReads {
     entries: RefCell<Slab<Rc<Entry>>>,
 }
 
-#[derive(Default)]
 struct Entry {
+    fd: RawFd,
     /// The tick at which the read was posted.
     since: Cell<u64>,
-    stop: Stop,
+    /// Where a read cannot be ended by its socket.
+    stop: Option<Stop>,
 }
 
 impl HotReads {
-    /// A place for one connection; `None` when all are taken.
-    pub(crate) fn enter(self: &Rc<Self>) -> Option<HotRead> {
+    /// A place for one connection, which must give it up before its socket closes; `None` when all are taken.
+    pub(crate) fn enter(self: &Rc<Self>, client: &Client) -> Option<HotRead> {
         let mut entries = self.entries.borrow_mut();
         if entries.len() == HOT_READS {
             return None;
         }
-        let entry = Rc::new(Entry { since: Cell::new(NOT_WAITING), stop: Stop::default() });
+        let stop = if cancel::is_supported() { None } else { Some(Stop::default()) };
+        let entry = Rc::new(Entry { fd: client.stream.fd(), since: Cell::new(NOT_WAITING), stop });
         let key = entries.insert(entry.clone());
         drop(entries);
         Some(HotRead { reads: self.clone(), key, entry })
@@ -56,7 +60,10 @@ impl HotReads {
         for (_, entry) in &*self.entries.borrow() {
             if entry.since.get() < now.saturating_sub(HOT_TICKS) {
                 entry.since.set(NOT_WAITING);
-                entry.stop.stop();
+                match &entry.stop {
+                    None => cancel::end_pending(entry.fd),
+                    Some(stop) => stop.stop(),
+                }
             }
         }
     }
@@ -74,7 +81,10 @@ impl HotRead {
     /// can park, or, if it has ended, will find out there.
     pub(crate) async fn wait(&self, client: &Client, input: &mut Buf, now: u64) -> bool {
         self.entry.since.set(now);
-        let read = client.read_until(input, &self.entry.stop).await;
+        let read = match &self.entry.stop {
+            None => client.read(input).await,
+            Some(stop) => client.read_until(input, stop).await,
+        };
         self.entry.since.set(NOT_WAITING);
         matches!(read, Ok(n) if n > 0)
     }

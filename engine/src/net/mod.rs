@@ -15,6 +15,7 @@
 )]
 
 pub(crate) mod buf;
+pub(crate) mod cancel;
 pub(crate) mod cpu;
 pub(crate) mod deadline;
 pub(crate) mod dial;

@@ -25,7 +25,7 @@ impl<'a> Sink<'a> {
     /// Writes `bytes`, or nothing when they do not fit.
     #[inline(always)]
     pub fn put(&mut self, bytes: &[u8]) {
-        match self.room.get_mut(self.len..self.len.saturating_add(bytes.len())) {
+        match self.room.get_mut(self.len..).and_then(|room| room.get_mut(..bytes.len())) {
             Some(room) => {
                 room.copy_from_slice(bytes);
                 self.len += bytes.len();
@@ -38,9 +38,9 @@ impl<'a> Sink<'a> {
     /// whose number is not known.
     #[inline(always)]
     pub(crate) fn put_front<const N: usize>(&mut self, bytes: &[u8; N], len: usize) {
-        match self.room.get_mut(self.len..self.len.saturating_add(N)) {
+        match self.room.get_mut(self.len..).and_then(|room| room.first_chunk_mut()) {
             Some(room) if len <= N => {
-                room.copy_from_slice(bytes);
+                *room = *bytes;
                 self.len += len;
             }
             _ => self.put(bytes.get(..len).unwrap_or(bytes)),
@@ -64,7 +64,21 @@ impl<'a> Sink<'a> {
     }
 
     /// Writes `number` in decimal.
+    #[inline]
     pub fn put_u64(&mut self, number: u64) {
+        match u32::try_from(number) {
+            Ok(number @ 0..10_000) => {
+                let digits = [number / 1000, number / 100 % 10, number / 10 % 10, number % 10];
+                let word = u32::from_le_bytes(digits.map(|digit| digit as u8));
+                let leading = word.trailing_zeros().min(24) / 8;
+                let text = (word | 0x3030_3030) >> (8 * leading);
+                self.put_front(&text.to_le_bytes(), 4 - leading as usize);
+            }
+            _ => self.put_long(number),
+        }
+    }
+
+    fn put_long(&mut self, number: u64) {
         let mut digits = [0u8; 20];
         let mut rest = number;
         let mut start = digits.len();
@@ -139,7 +153,10 @@ pub fn kept_lines(out: &mut Sink<'_>, start_line: Span, fields: &[Field], buf: &
         let goes = field.hop_by_hop || drop.contains(field.name);
         if goes || field.blank_before_colon {
             run.end = field.name_span.start;
-            out.put(run.of(buf));
+            // Where one line after the other goes, there is none.
+            if !run.is_empty() {
+                out.put(run.of(buf));
+            }
             run.start = field.line_end;
             if !goes {
                 self::field(out, field.name_span.of(buf), field.value.of(buf));
@@ -246,7 +263,13 @@ mod tests {
         );
         assert_eq!(written(|out| framing(out, Framing::Chunked)), "Transfer-Encoding: chunked\r\n");
         assert_eq!(written(|out| framing(out, Framing::UntilClose)), "");
-        assert_eq!(written(|out| out.put_u64(0)), "0");
+    }
+
+    #[test]
+    fn numbers_are_decimal() {
+        for number in (0..20_000).chain([99_999_999, u64::from(u32::MAX), u64::MAX]) {
+            assert_eq!(written(|out| out.put_u64(number)), number.to_string());
+        }
     }
 
     #[test]
@@ -263,7 +286,29 @@ mod tests {
         out.put(b"abc");
         out.put(b"de");
         out.put(b"f");
+        out.put_u64(7);
+        out.put_short(b"0123", Span::new(1, 2));
         assert!(out.overflowed());
         assert_eq!(out.written(), b"abc");
+    }
+
+    #[test]
+    fn what_just_fits_is_written() {
+        let buf = [b'.'; 40];
+        for len in 0..=40 {
+            for spare in 0..40 {
+                let mut room = vec![b'x'; 2 + len + spare];
+                let mut out = Sink::new(&mut room);
+                out.put(b"a");
+                out.put_short(&buf, Span::new(40 - len, 40));
+                out.put(b"b");
+                assert!(!out.overflowed(), "{len} {spare}");
+                assert_eq!(out.written(), [b"a", &buf[40 - len..], b"b"].concat(), "{len} {spare}");
+            }
+            let mut room = vec![b'x'; len];
+            let mut out = Sink::new(&mut room);
+            out.put_short(&[b'.'; 80], Span::new(0, len + 1));
+            assert!(out.overflowed() && out.is_empty(), "{len}");
+        }
     }
 }

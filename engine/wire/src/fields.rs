@@ -18,15 +18,16 @@ const SPEAKING: FieldSet = FieldSet::EMPTY
 
 /// Reads the fields whose lines begin at `start` of `bytes`, each ending at one of `ends`, its CRLF included: lines without
 /// control bytes but HTAB. `lenient`: white space may stand before the colon, as RFC 9112 section 5.1 has proxies remove it
-/// from responses. `None` when a line breaks a rule.
+/// from responses. `None` when a line breaks a rule; then `facts` are as they were.
 #[inline(always)]
 pub(crate) fn read(
     fields: &mut Vec<Field>,
+    facts: &mut Facts,
     bytes: &[u8],
     start: usize,
     ends: &[u32],
     lenient: bool,
-) -> Option<Facts> {
+) -> Option<()> {
     let mut seen = FieldSet::EMPTY;
     let mut line = start as u32;
     fields.resize(ends.len(), Field::default());
@@ -37,13 +38,13 @@ pub(crate) fn read(
         line = line_end;
         seen = seen.with(field.name);
     }
-    let mut facts = Facts { seen, ..Facts::default() };
+    facts.seen = seen;
     if seen.intersects(SPEAKING) {
         for field in fields.iter().filter(|field| SPEAKING.contains(field.name)) {
             facts.hear(field, bytes);
         }
     }
-    Some(facts)
+    Some(())
 }
 
 /// Reads a line that has a name from the table, one space behind the colon, and no white space at its end; false for others.

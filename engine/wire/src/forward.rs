@@ -3,7 +3,7 @@
 //! neither sockets nor configuration.
 
 use crate::chars::{is_token, list, trim};
-use crate::encode::{self, Sink};
+use crate::encode::Sink;
 use crate::head::{Field, RequestHead, Version};
 use crate::name::{FieldName, FieldSet};
 use std::fmt::Write as _;
@@ -142,7 +142,11 @@ pub fn forwarded_fields(out: &mut Sink<'_>, head: &RequestHead, buf: &[u8], plan
         x_forwarded_addresses(out, head, buf, plan);
         let kept = |name| plan.peer_trusted && head.has(name);
         if !kept(FieldName::XForwardedProto) {
-            out.put(if plan.https { b"X-Forwarded-Proto: https\r\n" } else { b"X-Forwarded-Proto: http\r\n" });
+            out.put(if plan.https {
+                b"X-Forwarded-Proto: https\r\n"
+            } else {
+                b"X-Forwarded-Proto: http\r\n"
+            });
         }
         if let Some(authority) = head.authority().filter(|_| !kept(FieldName::XForwardedHost)) {
             out.put(b"X-Forwarded-Host: ");

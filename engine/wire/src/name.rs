@@ -152,7 +152,8 @@ impl FieldName {
     }
 
     /// The class of the name that stands at the front of `line` with a colon behind it; `None` for what is not in the table. In
-    /// `line` no control byte but HTAB may stand; then what is found here is a token and needs no look at each of its bytes.
+    /// `line` no control byte but HTAB may stand before the CRLF that ends it, and a name that reaches over that is none of the
+    /// table's. So what is found here is a token and needs no look at each of its bytes.
     #[inline(always)]
     pub(crate) fn known(line: &[u8; WINDOW], len: usize) -> Option<Self> {
         let slot = *TABLE.slots.get(slot_of(line.get(..len)?)?)?;

@@ -80,6 +80,7 @@ impl RequestHead {
         let Some(end) = self.lines.whole(buf, bounds) else { return Ok(None) };
         let Some(target) = self.take_lines(buf, bounds) else {
             self.lines.forget_ends();
+            self.fields.clear();
             return Ok(None);
         };
         self.settle(buf, target)?;
@@ -103,7 +104,7 @@ impl RequestHead {
         self.method = method;
         self.method_span = Span { start: start as u32, end: (start + len) as u32 };
         self.line = Span { start: start as u32, end: line_end as u32 };
-        self.facts = fields::read(&mut self.fields, buf, line_end, ends, false)?;
+        fields::read(&mut self.fields, &mut self.facts, buf, line_end, ends, false)?;
         Some(target)
     }
 
@@ -239,6 +240,7 @@ impl ResponseHead {
         let Some(end) = self.lines.whole(buf, bounds) else { return Ok(None) };
         if self.take_lines(buf).is_none() {
             self.lines.forget_ends();
+            self.fields.clear();
             return Ok(None);
         }
         self.facts.conclude(&mut self.fields, buf)?;
@@ -252,8 +254,7 @@ impl ResponseHead {
         let line = read_status_line(buf.get(..line_end.checked_sub(2)?)?).ok()?;
         (self.version, self.status, self.reason) = (line.version, line.status, line.reason);
         self.line = Span { start: 0, end: line_end as u32 };
-        self.facts = fields::read(&mut self.fields, buf, line_end, ends, true)?;
-        Some(())
+        fields::read(&mut self.fields, &mut self.facts, buf, line_end, ends, true)
     }
 }
 

@@ -66,6 +66,17 @@ fn a_trusted_peer_is_appended_to() {
 }
 
 #[test]
+fn every_ipv4_address_is_written() {
+    let octets = (0..=255u8).map(|octet| [octet, octet.wrapping_mul(7), 255 - octet, octet ^ 0x55]);
+    for peer in octets.map(IpAddr::from) {
+        let mut room = [0; 15];
+        let mut out = Sink::new(&mut room);
+        forward::put_address(&mut out, peer);
+        assert_eq!(out.written(), peer.to_string().as_bytes());
+    }
+}
+
+#[test]
 fn what_a_trusted_peer_left_out_is_set() {
     let expected = "X-Forwarded-For: ::1\r\nX-Real-IP: ::1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: example.com:8080\r\n";
     assert_eq!(forwarded("", ForwardedPlan { https: true, ..plan("::1", true) }), expected);
