@@ -17,7 +17,7 @@ use ringway_wire::{HeadError, Method, Progress, RequestHead, Version};
 
 use crate::clients::{Clients, Registration};
 use crate::error::Error;
-use crate::hot::HotRead;
+use crate::hot::{HotRead, Next};
 use crate::listener::{Listener, Place};
 use crate::net::buf::Buf;
 use crate::net::deadline::{Deadline, Ends};
@@ -131,6 +131,10 @@ impl Client {
 #[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice")]
 pub(crate) fn serve(client: Client) -> impl Future<Output = ()> {
     async move {
+        // Boxed, so that a parked connection does not carry the room of one that serves requests.
+        if !Box::pin(serve_requests(client.worker(), &client, Arrival::Accepted)).await {
+            return;
+        }
         loop {
             // Half as wide as ticks are elsewhere, so that it fits beside the future's state.
             let since = client.worker().wheel.now() as u32;
@@ -140,13 +144,22 @@ pub(crate) fn serve(client: Client) -> impl Future<Output = ()> {
             }
             client.registration.busy();
             let brief = client.worker().wheel.now() - u64::from(since) <= BRIEF_TICKS;
-            // Boxed, so that a parked connection does not carry the room of one that serves requests.
-            let stays_open = Box::pin(serve_requests(client.worker(), &client, brief)).await;
-            if !stays_open {
+            let arrival = Arrival::Readable { brief };
+            if !Box::pin(serve_requests(client.worker(), &client, arrival)).await {
                 return;
             }
         }
     }
+}
+
+/// How a connection comes to be served.
+#[derive(Clone, Copy)]
+enum Arrival {
+    /// It is new: its first request is mostly on the way.
+    Accepted,
+    /// Something can be read from it. `brief`: the client was not silent for long, so it probably will not be after its next
+    /// request.
+    Readable { brief: bool },
 }
 
 /// The client owes nothing: it may be silent for its idle time.
@@ -159,12 +172,21 @@ fn await_request(worker: &Worker, client: &Client) {
     client.registration.idle();
 }
 
-/// Serves requests as long as they come in quick succession. Says whether the connection stays open. `brief`: the client
-/// was not silent for long, so it probably will not be after its next request.
-async fn serve_requests(worker: &Rc<Worker>, client: &Client, brief: bool) -> bool {
-    let mut heads = worker.take_heads();
+/// Serves requests as long as they come in quick succession. Says whether the connection stays open.
+async fn serve_requests(worker: &Rc<Worker>, client: &Client, arrival: Arrival) -> bool {
+    let hot = match arrival {
+        Arrival::Readable { brief: false } => None,
+        _ => worker.hot.enter(client),
+    };
     let mut input = worker.bufs.take();
-    let hot = if brief { worker.hot.enter(client) } else { None };
+    if matches!(arrival, Arrival::Accepted) {
+        match next_bytes(worker, client, hot.as_ref(), &mut input).await {
+            Next::Came => {}
+            Next::Silence => return true,
+            Next::End => return false,
+        }
+    }
+    let mut heads = worker.take_heads();
     let after = loop {
         match serve_request(worker, client, &mut input, &mut heads).await {
             After::KeepAlive if client.closing() => break After::Linger,
@@ -172,8 +194,12 @@ async fn serve_requests(worker: &Rc<Worker>, client: &Client, brief: bool) -> bo
             after => break after,
         }
         client.budget.spend_request(&worker.turns).await;
-        if input.is_empty() && !more_comes_soon(worker, client, hot.as_ref(), &mut input).await {
-            break After::KeepAlive;
+        if input.is_empty() {
+            match next_bytes(worker, client, hot.as_ref(), &mut input).await {
+                Next::Came => {}
+                Next::Silence => break After::KeepAlive,
+                Next::End => break After::Close,
+            }
         }
     };
     worker.give_back_heads(heads);
@@ -183,12 +209,13 @@ async fn serve_requests(worker: &Rc<Worker>, client: &Client, brief: bool) -> bo
     after == After::KeepAlive
 }
 
-async fn more_comes_soon(worker: &Worker, client: &Client, hot: Option<&HotRead>, input: &mut Buf) -> bool {
-    let Some(hot) = hot else { return false };
+/// Waits for the next request's first bytes, for a moment.
+async fn next_bytes(worker: &Worker, client: &Client, hot: Option<&HotRead>, input: &mut Buf) -> Next {
+    let Some(hot) = hot else { return Next::Silence };
     await_request(worker, client);
-    let more = hot.wait(client, input, worker.wheel.now()).await;
+    let next = hot.wait(client, input, worker.wheel.now()).await;
     client.registration.busy();
-    more
+    next
 }
 
 async fn serve_request(worker: &Rc<Worker>, client: &Client, input: &mut Buf, heads: &mut Heads) -> After {
@@ -301,7 +328,10 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::print_stdout, reason = "for who looks for memory: cargo test -p ringway-engine parked -- --nocapture")]
+    #[expect(
+        clippy::print_stdout,
+        reason = "for who looks for memory: cargo test -p ringway-engine parked -- --nocapture"
+    )]
     fn a_parked_connection_is_small() {
         let parked = size(|| serve(any()));
         println!("{parked:6} serve (parked), with its Client of {}", size_of::<Client>());

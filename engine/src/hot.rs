@@ -77,17 +77,31 @@ pub(crate) struct HotRead {
 }
 
 impl HotRead {
-    /// Waits for the client's next bytes, for not much longer than [`HOT_TICKS`]. `false` when none came: the connection
-    /// can park, or, if it has ended, will find out there.
-    pub(crate) async fn wait(&self, client: &Client, input: &mut Buf, now: u64) -> bool {
+    /// Waits for the client's next bytes, for not much longer than [`HOT_TICKS`].
+    pub(crate) async fn wait(&self, client: &Client, input: &mut Buf, now: u64) -> Next {
         self.entry.since.set(now);
         let read = match &self.entry.stop {
             None => client.read(input).await,
             Some(stop) => client.read_until(input, stop).await,
         };
         self.entry.since.set(NOT_WAITING);
-        matches!(read, Ok(n) if n > 0)
+        match read {
+            Ok(0) => Next::End,
+            Ok(_) => Next::Came,
+            // Ended by us; or it failed, and who waits for it after this will find out.
+            Err(_) => Next::Silence,
+        }
     }
+}
+
+/// What came of a wait.
+pub(crate) enum Next {
+    /// Bytes.
+    Came,
+    /// Nothing for a tick or two: the connection can park.
+    Silence,
+    /// The connection, or its time, has ended.
+    End,
 }
 
 impl Drop for HotRead {

@@ -16,7 +16,7 @@ use crate::net::buf::Buf;
 use crate::net::deadline::Ends;
 use crate::net::patrol::Look;
 use crate::outgoing::{self, RequestEdits};
-use crate::relay::{Asked, Done, Failure, Flow, Relay, Stage};
+use crate::relay::{Asked, Complete, Done, Failure, Flow, Relay, Stage};
 use crate::request_id::{self, RequestId};
 use crate::respond::{self, Asker};
 use crate::tunnel;
@@ -231,10 +231,7 @@ impl<'a> Exchange<'a> {
                     if complete.backend_reusable {
                         endpoint.pool.put(backend, self.worker.wheel.now());
                     }
-                    return Ok(match (complete.client_closes, complete.request_read) {
-                        (false, true) => After::KeepAlive,
-                        _ => After::Linger,
-                    });
+                    return Ok(self.after(complete, &heads.request, input));
                 }
                 Ok(Done::Tunnel { from_backend }) => {
                     let from_client = std::mem::replace(input, self.worker.bufs.take());
@@ -248,6 +245,18 @@ impl<'a> Exchange<'a> {
                 }
                 Err(failure) => return Err(failure),
             }
+        }
+    }
+
+    /// How the client's connection goes on after a complete exchange.
+    fn after(&self, complete: Complete, head: &RequestHead, input: &Buf) -> After {
+        match (complete.client_closes, complete.request_read) {
+            (false, true) => After::KeepAlive,
+            // It said that this was all that it has to send, and after a body there may be a stray line end.
+            (true, true) if !self.asked.persistent && head.framing().is_empty() && input.is_empty() => {
+                After::Close
+            }
+            _ => After::Linger,
         }
     }
 

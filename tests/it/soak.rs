@@ -8,6 +8,7 @@
 mod bodies;
 mod cooling;
 mod idle_closers;
+mod memory;
 mod neighbours;
 mod reloads;
 mod vanishing;

@@ -147,9 +147,19 @@ impl Proxy {
 
     /// Memory of the process alone, in KiB: PSS.
     pub fn memory_kib(&self) -> u64 {
+        self.memory_of("Pss:")
+    }
+
+    /// What it has allocated, in KiB: without the pages of its file, whose share changes as other tests' proxies come
+    /// and go.
+    pub fn anonymous_kib(&self) -> u64 {
+        self.memory_of("Anonymous:")
+    }
+
+    fn memory_of(&self, kind: &str) -> u64 {
         let path = format!("/proc/{}/smaps_rollup", self.child.id());
         let text = std::fs::read_to_string(path).expect("the process runs");
-        let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).expect("a Pss line");
+        let line = text.lines().find_map(|line| line.strip_prefix(kind)).expect("a line of this kind");
         line.trim().trim_end_matches(" kB").trim().parse().expect("a number")
     }
 
