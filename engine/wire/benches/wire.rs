@@ -49,6 +49,10 @@ fn heads(criterion: &mut Criterion) {
             head.read(black_box(RESPONSE), &limits)
         });
     });
+    group.bench_function("outgoing response", |bencher| {
+        let mut room = [0; 2048];
+        bencher.iter(|| outgoing_response(&mut room, black_box(&head), black_box(RESPONSE)));
+    });
     group.finish();
 }
 
@@ -63,15 +67,21 @@ fn outgoing(room: &mut [u8], head: &RequestHead, buf: &[u8]) -> usize {
         https: false,
     };
     let mut out = Sink::new(room);
-    encode::request_line(
-        &mut out,
-        head.method_bytes(buf),
-        &[head.path(buf), b"?", head.query(buf).unwrap_or_default()],
-    );
+    let line = head.forwardable_line().unwrap_or_default();
     let drop = forward::drop_set(true, false, false).union(FieldSet::EMPTY.with(FieldName::ContentLength));
-    encode::kept_fields(&mut out, &head.fields, buf, drop);
+    encode::kept_lines(&mut out, line, &head.fields, buf, drop);
     encode::framing(&mut out, head.framing());
     forward::forwarded_fields(&mut out, head, buf, &plan);
+    encode::end(&mut out);
+    out.len()
+}
+
+fn outgoing_response(room: &mut [u8], head: &ResponseHead, buf: &[u8]) -> usize {
+    let mut out = Sink::new(room);
+    let line = head.forwardable_line().unwrap_or_default();
+    let drop = FieldSet::EMPTY.with(FieldName::ContentLength);
+    encode::kept_lines(&mut out, line, &head.fields, buf, drop);
+    encode::framing(&mut out, Framing::Length(head.content_length().unwrap_or_default()));
     encode::end(&mut out);
     out.len()
 }

@@ -397,7 +397,7 @@ mod tests {
             line[name.len()] = b':';
             assert_eq!(FieldName::known(&line, name.len()), Some(*class), "{text}");
             for at in 0..name.len() {
-                for byte in (0x20..=0xff).chain([b'\t']).filter(|byte| !byte.eq_ignore_ascii_case(&name[at]))
+                for byte in (0x20..=0xff).chain(*b"\t\n").filter(|byte| !byte.eq_ignore_ascii_case(&name[at]))
                 {
                     let mut other = line;
                     other[at] = byte;
