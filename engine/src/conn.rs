@@ -36,6 +36,8 @@ const LINGER_BYTES: usize = 16 * 1024 * 1024;
 pub(crate) const DRAIN_BYTES: usize = 64 * 1024;
 /// Who was silent for at most so many ticks will probably not be silent for long the next time.
 const BRIEF_TICKS: u64 = 1;
+/// No tick: the connection is new.
+const NEVER_PARKED: u32 = u32::MAX;
 
 const _: () = assert!(DRAIN_BYTES < LINGER_BYTES);
 
@@ -131,23 +133,23 @@ impl Client {
 #[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice")]
 pub(crate) fn serve(client: Client) -> impl Future<Output = ()> {
     async move {
-        // Boxed, so that a parked connection does not carry the room of one that serves requests.
-        if !Box::pin(serve_requests(client.worker(), &client, Arrival::Accepted)).await {
-            return;
-        }
+        // Half as wide as ticks are elsewhere, so that it fits beside the future's state.
+        let mut parked_at = NEVER_PARKED;
         loop {
-            // Half as wide as ticks are elsewhere, so that it fits beside the future's state.
-            let since = client.worker().wheel.now() as u32;
+            let arrival = match client.worker().wheel.now().wrapping_sub(parked_at.into()) {
+                _ if parked_at == NEVER_PARKED => Arrival::Accepted,
+                ticks => Arrival::Readable { brief: ticks <= BRIEF_TICKS },
+            };
+            // Boxed, so that a parked connection does not carry the room of one that serves requests.
+            if !Box::pin(serve_requests(client.worker(), &client, arrival)).await {
+                return;
+            }
+            parked_at = client.worker().wheel.now() as u32;
             await_request(client.worker(), &client);
             if client.stream.readable().await.is_err() {
                 return;
             }
             client.registration.busy();
-            let brief = client.worker().wheel.now() - u64::from(since) <= BRIEF_TICKS;
-            let arrival = Arrival::Readable { brief };
-            if !Box::pin(serve_requests(client.worker(), &client, arrival)).await {
-                return;
-            }
         }
     }
 }
@@ -178,29 +180,24 @@ async fn serve_requests(worker: &Rc<Worker>, client: &Client, arrival: Arrival) 
         Arrival::Readable { brief: false } => None,
         _ => worker.hot.enter(client),
     };
-    let mut input = worker.bufs.take();
-    if matches!(arrival, Arrival::Accepted) {
-        match next_bytes(worker, client, hot.as_ref(), &mut input).await {
-            Next::Came => {}
-            Next::Silence => return true,
-            Next::End => return false,
-        }
-    }
     let mut heads = worker.take_heads();
+    let mut input = worker.bufs.take();
+    let mut waits = matches!(arrival, Arrival::Accepted);
     let after = loop {
-        match serve_request(worker, client, &mut input, &mut heads).await {
-            After::KeepAlive if client.closing() => break After::Linger,
-            After::KeepAlive => {}
-            after => break after,
-        }
-        client.budget.spend_request(&worker.turns).await;
-        if input.is_empty() {
+        if waits {
             match next_bytes(worker, client, hot.as_ref(), &mut input).await {
                 Next::Came => {}
                 Next::Silence => break After::KeepAlive,
                 Next::End => break After::Close,
             }
         }
+        match serve_request(worker, client, &mut input, &mut heads).await {
+            After::KeepAlive if client.closing() => break After::Linger,
+            After::KeepAlive => {}
+            after => break after,
+        }
+        client.budget.spend_request(&worker.turns).await;
+        waits = input.is_empty();
     };
     worker.give_back_heads(heads);
     if after == After::Linger {
@@ -315,7 +312,7 @@ mod tests {
     use super::*;
 
     /// What a parked connection's future takes, in bytes. monoio's task adds 48, which makes 224: a size that the
-    /// allocator has, and the next one is 256. Beside it a parked connection has its row in the wheel (64), its entry
+    /// allocator has, and the next one is 256. Beside it a parked connection has its row in the wheel (48), its entry
     /// among the clients (48) and a place in their table (8); monoio keeps its descriptor (64) and its operation (24).
     const PARKED_BYTES: usize = 176;
 
