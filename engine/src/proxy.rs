@@ -344,8 +344,7 @@ impl<'a> Exchange<'a> {
         // Nobody reads from a client whose backend takes nothing: a reset would go unnoticed.
         let _watched =
             self.client.registration.waiting(backend.stream.fd(), Look::PeerReset, self.worker.wheel.now());
-        let carried =
-            tunnel::run(&self.worker.bufs, self.client, backend, idle, from_client, from_backend).await;
+        let carried = tunnel::run(self.worker, self.client, backend, idle, from_client, from_backend).await;
         self.worker.counters.tunnels.sub(1);
         self.flow.request_bytes.set(carried.from_client);
         self.flow.response_bytes.set(carried.to_client);

@@ -1,6 +1,7 @@
 //! After a 101: bytes both ways, with backpressure and half-close, until both sides have ended or nothing has come for the
 //! idle limit. A tunnel knows no configuration and outlives its changes.
 
+use std::cell::Cell;
 use std::net::Shutdown;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use crate::net::deadline::Ends;
 use crate::net::stream::Stream;
 use crate::net::task::both;
 use crate::upstream::Backend;
+use crate::worker::Worker;
 
 /// The bytes that a tunnel carried.
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,18 +22,27 @@ pub(crate) struct Carried {
 
 /// Runs a tunnel to its end. `from_client` and `from_backend` hold what came behind the heads.
 pub(crate) async fn run(
-    pool: &BufPool,
+    worker: &Worker,
     client: &Client,
     backend: &Backend,
     idle: Duration,
     from_client: Buf,
     from_backend: Buf,
 ) -> Carried {
-    let alive = || {
+    let begin_anew = || {
         client.reading.arm(idle, Ends::Both);
         backend.deadline.arm(idle, Ends::Both);
     };
-    alive();
+    begin_anew();
+    let armed = Cell::new(worker.wheel.now());
+    // Within one tick the deadlines come out the same.
+    let alive = || {
+        let now = worker.wheel.now();
+        if armed.replace(now) != now {
+            begin_anew();
+        }
+    };
+    let pool = &worker.bufs;
     let there = Way { pool, from: &client.stream, to: &backend.stream, client, alive: &alive };
     let back = Way { pool, from: &backend.stream, to: &client.stream, client, alive: &alive };
     let (from_client, to_client) = both(there.carry(from_client), back.carry(from_backend)).await;
