@@ -1,36 +1,41 @@
-//! A small load test of the real binary: `cargo bench --bench proxy -- --quick`.
+//! A load test of the real binary, beside the proxies that are installed: `cargo bench --bench proxy -- --quick`.
 //!
-//! One worker of Ringway is pinned to one CPU; a backend and a closed-loop load generator share another. Every proxy gets
-//! the same work, in rounds that alternate between them, so that what a busy machine does to one it does to all: ratios
-//! within a run mean more than any figure alone. Everything stays on the loopback interface, takes free ports, is bounded
-//! in requests and in time, and ends only the processes that it started.
+//! One worker of each proxy is pinned to one CPU; a backend and the load share another. Every proxy gets the same work,
+//! in rounds that alternate between them, so that what a busy machine does to one it does to all: ratios within a run
+//! mean more than any figure alone. Everything stays on the loopback interface, takes free ports, is bounded in work
+//! and in time, and ends only the processes that it started. Every byte of every response is compared.
 //!
 //! * `options.rs`: the command line
-//! * `cpu.rs`: pinning, and the CPU time of a process
-//! * `work.rs`: the request, the response, and what the backend must receive
-//! * `backend.rs`, `load.rs`: the two ends of the wire
-//! * `peers.rs`: the proxies as processes
-//! * `report.rs`: medians, ranges and ratios
+//! * `model.rs`: figures, settings and goals
+//! * `work.rs`: requests, responses, and what the backend must receive
+//! * `bench.rs`: what all cases share
+//! * `cases/`: what is measured
+//! * `load/`, `backend/`: the two ends of the wire
+//! * `counters/`: what it costs a proxy
+//! * `peers/`: the proxies as processes
+//! * `report/`: medians, ranges, ratios and goals
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the figures are the program's output")]
 
 mod backend;
-mod cpu;
+mod bench;
+mod cases;
+mod counters;
 mod load;
+mod model;
 mod options;
 mod peers;
 mod report;
 mod work;
 
-use backend::Backend;
-use cpu::{CpuTime, Cpus};
-use load::Load;
-use options::{Asked, Plan, USAGE};
-use peers::Proxy;
-use report::{Report, Round};
+use bench::Bench;
+use cases::{CASES, Case};
+use counters::Machine;
+use options::{Asked, CountWith, Plan, USAGE};
+use report::Report;
 use std::process::ExitCode;
 
-/// What goes wrong in a run ends it: a sentence for whoever started it.
+/// What goes wrong, as a sentence for whoever started the run.
 type Outcome<T> = Result<T, String>;
 
 fn main() -> ExitCode {
@@ -51,29 +56,30 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// Runs the cases that the plan asks for. What fails leaves a note, and the rest is measured all the same.
 fn run(plan: &Plan) -> Outcome<()> {
-    let cpus = Cpus::of_this_process()?;
-    cpu::pin(cpus.load)?;
-    let backend = Backend::start()?;
-    let proxies = peers::start_all(plan, backend.address(), cpus)?;
-    let mut report = Report::new(proxies.iter().map(Proxy::name));
-    println!("{}", report::heading(plan, cpus));
-    for number in 1..=plan.rounds {
-        for (index, proxy) in proxies.iter().enumerate() {
-            let round = round(plan, proxy).map_err(|problem| format!("{}: {problem}", proxy.name()))?;
-            println!("round {number}  {}", report.add(index, round));
-        }
-    }
-    println!("\n{report}");
-    Ok(())
+    let chosen = chosen(plan)?;
+    let machine = Machine::this();
+    let bench = Bench::new(plan, machine.counters.clone())?;
+    let mut report = Report::new(machine, plan);
+    let failures = match plan.check_generator {
+        true => cases::check(&bench, &mut report),
+        false => cases::run(&chosen, &bench, &mut report),
+    };
+    report.finish()?;
+    if failures == 0 { Ok(()) } else { Err(format!("{failures} failure(s), see the notes above")) }
 }
 
-/// One measured stretch of requests after a warm-up on the same connections.
-fn round(plan: &Plan, proxy: &Proxy) -> Outcome<Round> {
-    let mut load = Load::connect(proxy.address(), plan.connections)?;
-    load.run(plan.warm_up())?;
-    let before = CpuTime::of(proxy.pid())?;
-    let elapsed = load.run(plan.requests)?;
-    let cpu_time = CpuTime::of(proxy.pid())?.since(before);
-    Ok(Round { requests: plan.requests, elapsed, cpu_time })
+/// All cases, or those that are named and those that they are compared with.
+fn chosen(plan: &Plan) -> Outcome<Vec<&'static Case>> {
+    let is_known = |name: &String| CASES.iter().any(|case| case.name == name);
+    if let Some(name) = plan.cases.iter().find(|name| !is_known(name)) {
+        let names: Vec<_> = CASES.iter().map(|case| case.name).collect();
+        return Err(format!("no case is called {name}; there are {}", names.join(", ")));
+    }
+    let wanted = |case: &Case| plan.wants(case.name);
+    let compared = |case: &Case| CASES.iter().any(|other| wanted(other) && other.is_compared_with(case.name));
+    let is_asked = |case: &&Case| wanted(case) || compared(case);
+    let can_run = |case: &&Case| plan.count_with != CountWith::Valgrind || case.is_countable();
+    Ok(CASES.iter().filter(is_asked).filter(can_run).collect())
 }

@@ -1,21 +1,23 @@
-//! The backend: one thread that answers every request with the same bytes.
+//! The backend: one thread that answers everything that the cases ask for.
 //!
-//! It looks into the first request of each connection, and answers 500 when the proxy left out work that the others do.
+//! * `connection.rs`: what one connection of a proxy asks, checked and answered
+
+mod connection;
 
 use crate::Outcome;
-use crate::work::{HEAD_END, RESPONSE, missing_line};
-use mio::net::{TcpListener, TcpStream};
+use connection::Connection;
+use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::thread::JoinHandle;
 
 const LISTENER: Token = Token(usize::MAX);
 const STOP: Token = Token(usize::MAX - 1);
 
-/// A head with what a proxy adds must fit.
-const HEAD_BYTES: usize = 4096;
+/// What is read at once, of all connections one after the other.
+const READ_BYTES: usize = 256 << 10;
 
 /// A running backend; ends when dropped.
 pub(crate) struct Backend {
@@ -36,7 +38,8 @@ impl Backend {
         let address = listener.local_addr()?;
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         let stop = Waker::new(poll.registry(), STOP)?;
-        let thread = std::thread::spawn(move || serve(poll, listener));
+        let thread = std::thread::Builder::new().name("backend".to_owned());
+        let thread = thread.spawn(move || serve(poll, listener))?;
         Ok(Backend { address, stop, thread: Some(thread) })
     }
 
@@ -54,17 +57,10 @@ impl Drop for Backend {
     }
 }
 
-/// One connection of a proxy.
-struct Connection {
-    stream: TcpStream,
-    head: [u8; HEAD_BYTES],
-    len: usize,
-    checked: bool,
-}
-
 fn serve(mut poll: Poll, listener: TcpListener) -> io::Result<()> {
     let mut events = Events::with_capacity(1024);
     let mut connections: Slab<Connection> = Slab::new();
+    let mut read = vec![0; READ_BYTES];
     loop {
         match poll.poll(&mut events, None) {
             Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
@@ -75,8 +71,8 @@ fn serve(mut poll: Poll, listener: TcpListener) -> io::Result<()> {
                 STOP => return Ok(()),
                 LISTENER => accept(&poll, &listener, &mut connections)?,
                 Token(key) => {
-                    let open = connections.get_mut(key).is_none_or(|connection| connection.answer().is_ok());
-                    if !open {
+                    let serve = |connection: &mut Connection| connection.serve(event, &mut read).is_ok();
+                    if !connections.get_mut(key).is_none_or(serve) {
                         connections.remove(key);
                     }
                 }
@@ -94,39 +90,9 @@ fn accept(poll: &Poll, listener: &TcpListener, connections: &mut Slab<Connection
         };
         stream.set_nodelay(true)?;
         let entry = connections.vacant_entry();
-        poll.registry().register(&mut stream, Token(entry.key()), Interest::READABLE)?;
-        entry.insert(Connection { stream, head: [0; HEAD_BYTES], len: 0, checked: false });
+        // Events come at changes only: the wish to write costs nothing while nothing waits to be written.
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        poll.registry().register(&mut stream, Token(entry.key()), interest)?;
+        entry.insert(Connection::new(stream));
     }
-}
-
-impl Connection {
-    /// Takes what came, and answers when it ends a request.
-    ///
-    /// One read is enough: a stream that gave less than it was asked for is empty, and more to come is a new event.
-    fn answer(&mut self) -> io::Result<()> {
-        let room = self.head.get_mut(self.len..).unwrap_or_default();
-        match self.stream.read(room) {
-            // The proxy closed, or its head is longer than any that this work makes.
-            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-            Ok(count) => self.len += count,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-            Err(error) => return Err(error),
-        }
-        let head = &self.head[..self.len];
-        if !head.ends_with(HEAD_END) {
-            return Ok(());
-        }
-        let missing = if self.checked { None } else { missing_line(head) };
-        self.len = 0;
-        self.checked = true;
-        match missing {
-            None => self.stream.write_all(RESPONSE),
-            Some(line) => self.stream.write_all(refusal(line).as_bytes()),
-        }
-    }
-}
-
-fn refusal(line: &str) -> String {
-    let body = format!("the backend misses {line:?}");
-    format!("HTTP/1.1 500 Missing\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
