@@ -19,7 +19,7 @@ use crate::clients::{Clients, Registration};
 use crate::error::Error;
 use crate::hot::{HotRead, Next};
 use crate::listener::{Listener, Place};
-use crate::net::buf::Buf;
+use crate::net::buf::{BUF_BYTES, Buf};
 use crate::net::deadline::{Deadline, Ends};
 use crate::net::stream::Stream;
 use crate::net::task::{Budget, Stop};
@@ -198,6 +198,10 @@ async fn serve_requests(worker: &Rc<Worker>, client: &Client, arrival: Arrival) 
         }
         client.budget.spend_request(&worker.turns).await;
         waits = input.is_empty();
+        if waits && input.capacity() > BUF_BYTES {
+            // A large body is over.
+            input = worker.bufs.take();
+        }
     };
     worker.give_back_heads(heads);
     if after == After::Linger {

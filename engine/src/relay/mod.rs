@@ -13,6 +13,7 @@ use std::io;
 use std::time::Duration;
 
 use ringway_config::Limits;
+use ringway_wire::encode::CHUNK_HEAD_MAX;
 use ringway_wire::{
     BodyReader, Expect, Method, RequestHead, ResponseHead, UpgradeRequest, Version, websocket,
 };
@@ -21,7 +22,7 @@ use crate::body::BodyWriter;
 use crate::clients::Waiting;
 use crate::conn::Client;
 use crate::error::Error;
-use crate::net::buf::Buf;
+use crate::net::buf::{BULK_BYTES, Buf};
 use crate::net::deadline::Ends;
 use crate::net::patrol::Look;
 use crate::net::task::{Stop, both};
@@ -241,6 +242,14 @@ impl Relay<'_> {
             Look::PeerGone
         };
         self.client.registration.waiting(self.backend.stream.fd(), look, self.worker.wheel.now())
+    }
+
+    /// An empty buffer for the next read of a body: a bulk one after a read that filled the last.
+    fn renew(&self, buf: &mut Buf) {
+        if buf.was_full() && buf.capacity() < BULK_BYTES {
+            *buf = self.worker.bufs.take_bulk();
+        }
+        buf.clear_with_front(CHUNK_HEAD_MAX);
     }
 
     /// Notes that one side begins to wait, or goes on, and settles whose time runs. The backend's does while it is to take

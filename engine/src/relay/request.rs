@@ -3,7 +3,6 @@
 use std::net::Shutdown;
 
 use ringway_wire::BodyReader;
-use ringway_wire::encode::CHUNK_HEAD_MAX;
 
 use super::Relay;
 use crate::conn::{DRAIN_BYTES, LINGER};
@@ -75,7 +74,7 @@ impl Relay<'_> {
     /// Reads more of the body. `false`: the response is complete and no more came.
     async fn read_request(&self, input: &mut Buf) -> Result<bool, Error> {
         if input.is_empty() {
-            input.clear_with_front(CHUNK_HEAD_MAX);
+            self.renew(input);
         }
         input.make_room(self.settings.limits.wire.trailer_bytes as usize + 2);
         match (self.flow.response_done.get(), self.flow.awaits_continue.get()) {

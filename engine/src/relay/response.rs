@@ -2,14 +2,13 @@
 
 use std::net::Shutdown;
 
-use ringway_wire::encode::CHUNK_HEAD_MAX;
 use ringway_wire::{BodyReader, FieldName, Framing, Progress, ResponseHead, Version, websocket};
 
 use super::{Complete, Ended, Relay};
 use crate::body::{BodyWriter, Framed};
 use crate::conn::LINGER;
 use crate::error::Error;
-use crate::net::buf::{BULK_BYTES, Buf};
+use crate::net::buf::Buf;
 use crate::net::deadline::Ends;
 use crate::outgoing::{self, ResponseEdits};
 
@@ -257,14 +256,6 @@ impl Relay<'_> {
             Ok(_) if self.why_upstream_ended() == Error::UpstreamClosed => Ok(false),
             _ => Err(self.why_upstream_ended()),
         }
-    }
-
-    /// An empty buffer for the next read: a bulk one after a read that filled the last.
-    fn renew(&self, reply: &mut Buf) {
-        if reply.was_full() && reply.capacity() < BULK_BYTES {
-            *reply = self.worker.bufs.take_bulk();
-        }
-        reply.clear_with_front(CHUNK_HEAD_MAX);
     }
 
     async fn to_client(&self, buf: &mut Buf) -> Result<(), Error> {
