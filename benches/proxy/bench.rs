@@ -82,6 +82,11 @@ impl<'a> Bench<'a> {
         if self.plan.quick { 4 } else { 20 }
     }
 
+    /// Rounds of `idle`, at most: it repeats well, and most of its time is waiting.
+    pub(crate) fn idle_rounds(&self) -> usize {
+        if self.plan.quick { 1 } else { 3 }
+    }
+
     /// As many as are wanted and possible.
     pub(crate) fn idle_connections(&self) -> usize {
         self.idle_connections_wanted().min(self.descriptors.saturating_sub(OTHER_DESCRIPTORS))

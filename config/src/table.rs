@@ -253,10 +253,15 @@ mod tests {
         let table = Table::build(&patterns, 1 << 20).expect("a small table");
         let settled = |path: &str| table.settled[table.state_after(path.as_bytes())];
         // What can still become a longer rule's is open; what no rule takes is as decided as what a star takes.
-        for (path, expected) in [("/a/", false), ("/a/b", false), ("/c", false), ("/a/b/", true), ("/d", true)] {
+        for (path, expected) in
+            [("/a/", false), ("/a/b", false), ("/c", false), ("/a/b/", true), ("/d", true)]
+        {
             assert_eq!(settled(path), expected, "{path}");
         }
         let winner = |path: &str| table.winner(path.as_bytes(), |_| true);
-        assert_eq!([winner("/a/b/c"), winner("/a/b"), winner("/c"), winner("/cc")], [Some(0), Some(0), Some(2), None]);
+        assert_eq!(
+            [winner("/a/b/c"), winner("/a/b"), winner("/c"), winner("/cc")],
+            [Some(0), Some(0), Some(2), None]
+        );
     }
 }

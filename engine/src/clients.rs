@@ -60,6 +60,11 @@ impl Clients {
         Registration { entry }
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.all.borrow().len()
+    }
+
     /// Wakes the idle connections of a listener that is closing: they see it and close.
     pub(crate) fn wake_idle(&self, listener: &Rc<Listener>) {
         for entry in &*self.all.borrow() {

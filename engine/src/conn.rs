@@ -1,4 +1,5 @@
-//! A client connection: waits for requests without holding a buffer, reads their heads, and hands them to `proxy`.
+//! A client connection: waits for requests, for long ones without holding a buffer, reads their heads, and hands them to
+//! `proxy`.
 //!
 //! ```text
 //!           bytes            head              response sent
@@ -17,7 +18,7 @@ use ringway_wire::{HeadError, Method, Progress, RequestHead, Version};
 
 use crate::clients::{Clients, Registration};
 use crate::error::Error;
-use crate::hot::{HotRead, Next};
+use crate::hot::{HotReader, Next};
 use crate::listener::{Listener, Place};
 use crate::net::buf::{BUF_BYTES, Buf};
 use crate::net::deadline::{Deadline, Ends};
@@ -178,7 +179,7 @@ fn await_request(worker: &Worker, client: &Client) {
 async fn serve_requests(worker: &Rc<Worker>, client: &Client, arrival: Arrival) -> bool {
     let hot = match arrival {
         Arrival::Readable { brief: false } => None,
-        _ => worker.hot.enter(client),
+        _ => Some(worker.hot.reader(client)),
     };
     let mut heads = worker.take_heads();
     let mut input = worker.bufs.take();
@@ -211,7 +212,7 @@ async fn serve_requests(worker: &Rc<Worker>, client: &Client, arrival: Arrival) 
 }
 
 /// Waits for the next request's first bytes, for a moment.
-async fn next_bytes(worker: &Worker, client: &Client, hot: Option<&HotRead>, input: &mut Buf) -> Next {
+async fn next_bytes(worker: &Worker, client: &Client, hot: Option<&HotReader>, input: &mut Buf) -> Next {
     let Some(hot) = hot else { return Next::Silence };
     await_request(worker, client);
     let next = hot.wait(client, input, worker.wheel.now()).await;

@@ -17,12 +17,13 @@ use crate::net::task::Stop;
 const HOT_READS: usize = 1024;
 /// For how many ticks a posted read may wait, at least; then it ends at the next tick.
 const HOT_TICKS: u64 = 1;
-const NOT_WAITING: u64 = u64::MAX;
+/// How many reads are ended in a tick: the kernel looks for each of them among all that are pending.
+const ENDED_IN_A_TICK: usize = 32;
 
-/// A worker's hot connections.
+/// A worker's posted reads.
 #[derive(Default)]
 pub(crate) struct HotReads {
-    entries: RefCell<Slab<Rc<Entry>>>,
+    posted: RefCell<Slab<Rc<Entry>>>,
 }
 
 struct Entry {
@@ -34,57 +35,72 @@ struct Entry {
 }
 
 impl HotReads {
-    /// A place for one connection, which must give it up before its socket closes; `None` when all are taken.
-    pub(crate) fn enter(self: &Rc<Self>, client: &Client) -> Option<HotRead> {
-        let mut entries = self.entries.borrow_mut();
-        if entries.len() == HOT_READS {
-            return None;
-        }
+    /// What a hot connection reads with. It must go before the socket closes.
+    pub(crate) fn reader(self: &Rc<Self>, client: &Client) -> HotReader {
         let stop = if cancel::is_supported() { None } else { Some(Stop::default()) };
-        let entry = Rc::new(Entry { fd: client.stream.fd(), since: Cell::new(NOT_WAITING), stop });
-        let key = entries.insert(entry.clone());
-        drop(entries);
-        Some(HotRead { reads: self.clone(), key, entry })
+        let entry = Rc::new(Entry { fd: client.stream.fd(), since: Cell::new(0), stop });
+        HotReader { reads: self.clone(), entry }
     }
 
     /// Gives back the table that a peak has left.
     pub(crate) fn age(&self) {
-        let mut entries = self.entries.borrow_mut();
-        if entries.is_empty() {
-            *entries = Slab::new();
+        let mut posted = self.posted.borrow_mut();
+        if posted.is_empty() {
+            *posted = Slab::new();
         }
     }
 
-    /// Once a tick: ends the reads that have waited for long enough. No byte is lost: a read that was quicker counts.
+    /// Once a tick: ends reads that have waited for long enough, again if need be, since one that the kernel has not got
+    /// yet cannot be ended. No byte is lost: a read that was quicker counts.
     pub(crate) fn cool(&self, now: u64) {
-        for (_, entry) in &*self.entries.borrow() {
-            if entry.since.get() < now.saturating_sub(HOT_TICKS) {
-                entry.since.set(NOT_WAITING);
-                match &entry.stop {
-                    None => cancel::end_pending(entry.fd),
-                    Some(stop) => stop.stop(),
-                }
+        let posted = self.posted.borrow();
+        let cold = posted.iter().filter(|(_, entry)| entry.since.get() < now.saturating_sub(HOT_TICKS));
+        for (_, entry) in cold.take(ENDED_IN_A_TICK) {
+            match &entry.stop {
+                None => cancel::end_pending(entry.fd),
+                Some(stop) => stop.stop(),
             }
         }
     }
+
+    /// A place for a read; `None` when all are taken.
+    fn post(&self, entry: &Rc<Entry>, now: u64) -> Option<Posted<'_>> {
+        let mut posted = self.posted.borrow_mut();
+        if posted.len() == HOT_READS {
+            return None;
+        }
+        entry.since.set(now);
+        Some(Posted { reads: self, key: posted.insert(entry.clone()) })
+    }
 }
 
-/// One connection's place.
-pub(crate) struct HotRead {
-    reads: Rc<HotReads>,
+/// A read's place, as long as it is pending.
+struct Posted<'a> {
+    reads: &'a HotReads,
     key: usize,
+}
+
+impl Drop for Posted<'_> {
+    fn drop(&mut self) {
+        self.reads.posted.borrow_mut().remove(self.key);
+    }
+}
+
+/// One connection's way to read while it is hot.
+pub(crate) struct HotReader {
+    reads: Rc<HotReads>,
     entry: Rc<Entry>,
 }
 
-impl HotRead {
-    /// Waits for the client's next bytes, for not much longer than [`HOT_TICKS`].
+impl HotReader {
+    /// Waits for the client's next bytes, for not much longer than [`HOT_TICKS`], and not at all when too many wait so.
     pub(crate) async fn wait(&self, client: &Client, input: &mut Buf, now: u64) -> Next {
-        self.entry.since.set(now);
+        let Some(posted) = self.reads.post(&self.entry, now) else { return Next::Silence };
         let read = match &self.entry.stop {
             None => client.read(input).await,
             Some(stop) => client.read_until(input, stop).await,
         };
-        self.entry.since.set(NOT_WAITING);
+        drop(posted);
         match read {
             Ok(0) => Next::End,
             Ok(_) => Next::Came,
@@ -102,10 +118,4 @@ pub(crate) enum Next {
     Silence,
     /// The connection, or its time, has ended.
     End,
-}
-
-impl Drop for HotRead {
-    fn drop(&mut self) {
-        self.reads.entries.borrow_mut().remove(self.key);
-    }
 }

@@ -234,7 +234,9 @@ impl<'a> Exchange<'a> {
                     return Ok(self.after(complete, &heads.request, input));
                 }
                 Ok(Done::Tunnel { from_backend }) => {
-                    let from_client = std::mem::replace(input, self.worker.bufs.take());
+                    // A tunnel may be silent for hours: nothing that it does not need waits with it.
+                    let from_client = std::mem::replace(input, self.worker.bufs.apart(0));
+                    drop((out, target.upstream));
                     return Ok(self.tunnel(&backend, from_client, from_backend).await);
                 }
                 Err(failure) if backend.reused && may_repeat(failure, repeatable) => {
@@ -252,12 +254,16 @@ impl<'a> Exchange<'a> {
     fn after(&self, complete: Complete, head: &RequestHead, input: &Buf) -> After {
         match (complete.client_closes, complete.request_read) {
             (false, true) => After::KeepAlive,
-            // It said that this was all that it has to send, and after a body there may be a stray line end.
-            (true, true) if !self.asked.persistent && head.framing().is_empty() && input.is_empty() => {
-                After::Close
-            }
+            (true, true) if self.has_said_all(head, input) => After::Close,
             _ => After::Linger,
         }
+    }
+
+    /// Whether the client announced that it sends no more, and did not. After a body there may be a stray line end; closing on
+    /// unread bytes would be a reset, which can destroy the response.
+    fn has_said_all(&self, head: &RequestHead, input: &Buf) -> bool {
+        let announced = !self.asked.persistent && head.framing().is_empty();
+        announced && input.is_empty() && self.client.stream.is_open_and_silent()
     }
 
     /// A connection to the backend whose turn it is: an idle one, else a fresh one; the next backends when it cannot be

@@ -73,6 +73,8 @@ pub(crate) struct Worker {
     date: Cell<[u8; DATE_BYTES]>,
     /// The tick at which it looks next for memory that it needs no longer.
     ages_at: Cell<u64>,
+    /// The most connections since memory was given back.
+    peak: Cell<usize>,
 }
 
 impl Worker {
@@ -99,6 +101,7 @@ impl Worker {
             heads: Spares::new(POOLED_HEADS),
             date: Cell::new(date_now()),
             ages_at: Cell::new(AGING_TICKS),
+            peak: Cell::new(0),
         })
     }
 
@@ -141,10 +144,17 @@ impl Worker {
 
     /// After a peak, the memory that it took goes back to the system.
     fn age(&self) {
-        self.bufs.age();
-        self.heads.age();
+        let dropped = self.bufs.age() + self.heads.age();
         self.hot.age();
-        memory::give_back();
+        self.log.age();
+        let connections = self.clients.len();
+        let peak = self.peak.get().max(connections);
+        // An eighth: who comes and goes all the time is no peak.
+        let is_over = connections < peak - peak / 8;
+        self.peak.set(if is_over { connections } else { peak });
+        if dropped > 0 || is_over {
+            memory::give_back();
+        }
     }
 }
 

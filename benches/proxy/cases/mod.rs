@@ -198,8 +198,8 @@ pub(crate) fn run(cases: &[&'static Case], bench: &Bench<'_>, report: &mut Repor
 
 fn run_together(cases: &[&'static Case], bench: &Bench<'_>, report: &mut Report) -> usize {
     let mut tables: Vec<_> = cases.iter().map(|case| Table::begin(case, bench, report)).collect();
-    for _ in 0..bench.rounds() {
-        for table in &mut tables {
+    for round in 0..bench.rounds() {
+        for table in tables.iter_mut().filter(|table| round < table.case.rounds(bench)) {
             table.round(bench, report);
         }
     }
@@ -209,6 +209,14 @@ fn run_together(cases: &[&'static Case], bench: &Bench<'_>, report: &mut Report)
 impl Case {
     fn begin(&self, report: &mut Report) {
         report.begin_case(self.name, self.title, self.unit, self.goals);
+    }
+
+    /// How many rounds it has.
+    fn rounds(&self, bench: &Bench<'_>) -> usize {
+        match self.measure {
+            Measure::Idle => bench.rounds().min(bench.idle_rounds()),
+            _ => bench.rounds(),
+        }
     }
 
     /// Whether a goal needs the figures of that case.

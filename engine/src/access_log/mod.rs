@@ -18,6 +18,7 @@ use ringway_config::{AccessLog, AccessLogDestination, AccessLogFormat};
 
 use crate::conn::Client;
 use crate::error::Error;
+use crate::net::spares::Spares;
 use crate::respond;
 use crate::stats::Counters;
 use crate::view::Settings;
@@ -113,8 +114,7 @@ fn append_to(path: &PathBuf) -> io::Result<File> {
 pub(crate) struct LogBuffer {
     lines: RefCell<Vec<u8>>,
     clock: RefCell<Clock>,
-    #[expect(clippy::vec_box, reason = "the boxes are what exchanges take and give back")]
-    records: RefCell<Vec<Box<Record>>>,
+    records: Spares<Box<Record>>,
     writer: SyncSender<Message>,
 }
 
@@ -123,7 +123,7 @@ impl LogBuffer {
         Self {
             lines: RefCell::default(),
             clock: RefCell::new(Clock::new()),
-            records: RefCell::default(),
+            records: Spares::new(POOLED_RECORDS),
             writer,
         }
     }
@@ -132,6 +132,11 @@ impl LogBuffer {
     pub(crate) fn tick(&self, counters: &Counters) {
         self.clock.borrow_mut().set();
         self.flush(counters);
+    }
+
+    /// Drops the free records that were not needed since the last time.
+    pub(crate) fn age(&self) {
+        self.records.age();
     }
 
     /// Hands over what was collected.
@@ -154,7 +159,7 @@ impl LogBuffer {
         if off || (log.sample < 1.0 && fastrand::f64() >= log.sample) {
             return None;
         }
-        Some(self.records.borrow_mut().pop().unwrap_or_default())
+        Some(self.records.take().unwrap_or_default())
     }
 
     /// Writes the line of an exchange that finished at `now`.
@@ -174,11 +179,8 @@ impl LogBuffer {
         if full {
             self.flush(counters);
         }
-        let mut records = self.records.borrow_mut();
-        if records.len() < POOLED_RECORDS {
-            record.clear();
-            records.push(record);
-        }
+        record.clear();
+        self.records.put(record);
     }
 
     /// The line of a connection whose bytes never became a request.

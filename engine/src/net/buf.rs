@@ -306,10 +306,9 @@ impl BufPool {
         self.buf(None, capacity)
     }
 
-    /// Drops the free buffers that were not needed since the last time.
-    pub(crate) fn age(&self) {
-        self.0.small.age();
-        self.0.bulk.age();
+    /// Drops the free buffers that were not needed since the last time, and says how many that were.
+    pub(crate) fn age(&self) -> usize {
+        self.0.small.age() + self.0.bulk.age()
     }
 
     fn buf(&self, free: Option<Box<Block>>, capacity: usize) -> Buf {

@@ -9,12 +9,14 @@ use std::io;
 use std::os::fd::RawFd;
 use std::path::Path;
 
+use super::driver;
+
 /// `IORING_REGISTER_SYNC_CANCEL` of io_uring_register(2).
 const REGISTER_SYNC_CANCEL: libc::c_uint = 24;
 /// `IORING_ASYNC_CANCEL_FD`: the operation is named by its descriptor.
 const CANCEL_BY_FD: u32 = 1 << 1;
-/// Stands for no operation at all: monoio numbers its own from 0.
-const NO_OPERATION: u64 = u64::MAX;
+/// Stands for no operation at all: monoio numbers its own from 0, and uses the last few numbers for other things.
+const NO_OPERATION: u64 = u64::MAX - 9;
 
 /// `struct io_uring_sync_cancel_reg`.
 #[repr(C)]
@@ -49,7 +51,12 @@ pub(crate) fn end_pending(fd: RawFd) {
 }
 
 fn ring() -> Option<RawFd> {
-    RING.with(|ring| *ring.get_or_init(|| rings().into_iter().find(|ring| is_ours(*ring))))
+    let find = || {
+        // The others answer every thread.
+        let has_one_thread = driver::is_single_issuer();
+        rings().into_iter().find(|ring| has_one_thread && is_ours(*ring))
+    };
+    RING.with(|ring| *ring.get_or_init(find))
 }
 
 /// The descriptors of this process that are rings.
@@ -90,7 +97,7 @@ fn cancel(ring: RawFd, user_data: u64, fd: RawFd, flags: u32) -> io::Result<()> 
 mod tests {
     use super::*;
     use crate::net::buf::BufPool;
-    use crate::net::driver::{self, Driver};
+    use crate::net::driver::Driver;
     use crate::net::stream::Stream;
     use crate::net::task;
     use std::os::unix::net::UnixStream;
@@ -124,6 +131,28 @@ mod tests {
         end_pending(fd);
         assert_eq!(stream.read(&mut buf).await.unwrap(), 5);
         assert_eq!(buf.filled(), b"later");
+    }
+
+    #[test]
+    fn an_end_that_comes_too_early_can_come_again() {
+        if driver::choose(ringway_config::DriverChoice::IoUring)
+            .is_ok_and(|(driver, _)| driver == Driver::IoUring)
+        {
+            driver::run(Driver::IoUring, end_twice()).unwrap();
+        }
+    }
+
+    async fn end_twice() {
+        let (here, _there) = UnixStream::pair().unwrap();
+        let stream = Stream::from_std_unix(here).unwrap();
+        let mut buf = BufPool::default().take();
+        let ends = async {
+            // The read is queued, and the kernel has not got it.
+            end_pending(stream.fd());
+            task::sleep(std::time::Duration::from_millis(1)).await;
+            end_pending(stream.fd());
+        };
+        assert!(task::both(stream.read(&mut buf), ends).await.0.is_err());
     }
 
     #[test]

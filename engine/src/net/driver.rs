@@ -86,12 +86,18 @@ fn ring_builder(driver: Driver) -> io_uring::Builder {
 }
 
 thread_local! {
-    static ON_EPOLL: Cell<bool> = const { Cell::new(false) };
+    /// What runs this thread's loop, if it is a worker's.
+    static RUNNING: Cell<Option<Driver>> = const { Cell::new(None) };
 }
 
 /// Whether sockets of this worker must be non-blocking: epoll needs it; to io_uring it means "do not wait".
 pub(crate) fn needs_nonblocking() -> bool {
-    ON_EPOLL.get()
+    RUNNING.get() == Some(Driver::Epoll)
+}
+
+/// Whether this worker's ring takes operations from its own thread alone.
+pub(super) fn is_single_issuer() -> bool {
+    RUNNING.get() == Some(Driver::IoUring)
 }
 
 /// Runs a worker's main future on this thread until it is done.
@@ -99,7 +105,7 @@ pub(crate) fn needs_nonblocking() -> bool {
 /// # Errors
 /// The kernel's, when the ring or the epoll descriptor cannot be made.
 pub(crate) fn run(driver: Driver, future: impl Future<Output = ()>) -> io::Result<()> {
-    ON_EPOLL.set(driver == Driver::Epoll);
+    RUNNING.set(Some(driver));
     match driver {
         Driver::Epoll => RuntimeBuilder::<TimeDriver<LegacyDriver>>::new().build()?.block_on(future),
         ring => RuntimeBuilder::<TimeDriver<IoUringDriver>>::new()

@@ -6,6 +6,7 @@
 //! * `stream`: one connected socket, TCP or Unix, behind one reader and writer; `dial` makes them towards backends.
 //! * `listen`: binding (on the control thread) and accepting (on workers).
 //! * `deadline`: the wheel that ends halves of connections which take too long.
+//! * `cancel`: ending a read by its socket.
 //! * `patrol`: one poll for many sockets that nobody reads at the moment.
 //! * `driver`: which kernel interface runs the loops, and the loop itself; `cpu`: how many there are, and where.
 //! * `task`: spawning so that a panic ends one connection; giving way to the neighbours; waiting for two things.

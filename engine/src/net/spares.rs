@@ -31,8 +31,8 @@ impl<T> Spares<T> {
         }
     }
 
-    /// Drops what was not needed since the last time.
-    pub(crate) fn age(&self) {
+    /// Drops what was not needed since the last time, and says how many that were.
+    pub(crate) fn age(&self) -> usize {
         let mut free = self.free.borrow_mut();
         // Those at the front have been here for longest.
         let unneeded = self.fewest.get().min(free.len());
@@ -41,6 +41,7 @@ impl<T> Spares<T> {
         if free.is_empty() {
             *free = Vec::new();
         }
+        unneeded
     }
 }
 

@@ -32,6 +32,11 @@ impl Stream {
         UnixStream::from_std(socket.into()).map(Self::new)
     }
 
+    fn shared(&self) -> &UnixStream {
+        // SAFETY: as below; what is asked of it here starts no transfer.
+        unsafe { &*self.socket.get() }
+    }
+
     #[expect(
         clippy::mut_from_ref,
         reason = "monoio's operations ask for a mutable stream and do not touch it"
@@ -63,7 +68,7 @@ impl Stream {
 
     /// The descriptor's number, for polling; it closes with the stream.
     pub(crate) fn fd(&self) -> RawFd {
-        self.socket().as_raw_fd()
+        self.shared().as_raw_fd()
     }
 
     /// The address on our side of a TCP connection.
@@ -74,13 +79,13 @@ impl Stream {
     /// Waits until there is something to read, or the end. Holds no buffer meanwhile; may be dropped at any time. Exact on
     /// epoll too (`relaxed` would let a stale readiness through, and the read after it would hold a buffer).
     pub(crate) fn readable(&self) -> impl Future<Output = io::Result<()>> {
-        self.socket().readable(false)
+        self.shared().readable(false)
     }
 
     /// Waits until there is room to write, or a connection that is being made is there or has failed. Has no side effect,
     /// so it may be dropped at any time.
     pub(super) fn writable(&self) -> impl Future<Output = io::Result<()>> {
-        self.socket().writable(true)
+        self.shared().writable(true)
     }
 
     /// Reads once into the room behind the buffer's filled bytes; 0 is the end of the stream. Dropping it loses what

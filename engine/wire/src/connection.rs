@@ -81,7 +81,13 @@ fn mark_all(fields: &mut [Field], facts: &mut Facts, buf: &[u8]) {
             continue;
         };
         let value = connection.value.of(buf);
-        for option in list(value).filter(|option| is_token(option)) {
+        // These two name no other fields, and nobody has counted them.
+        let names = |option: &&[u8]| {
+            is_token(option)
+                && !option.eq_ignore_ascii_case(b"keep-alive")
+                && !option.eq_ignore_ascii_case(b"upgrade")
+        };
+        for option in list(value).filter(names) {
             mark(fields, option, buf);
         }
     }

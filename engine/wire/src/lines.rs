@@ -118,6 +118,12 @@ impl LineScan {
         self.len = 0;
     }
 
+    /// The length of the start line, which has come, without its CRLF.
+    #[inline]
+    pub(crate) fn start_line_bytes(&self) -> usize {
+        self.ends.first().map_or(0, |end| (*end as usize).saturating_sub(self.start + 2))
+    }
+
     /// The offsets behind the start line and behind each field line.
     #[inline]
     pub(crate) fn ends(&self) -> Option<(usize, &[u32])> {

@@ -68,7 +68,7 @@ impl RequestHead {
         let found = self.lines.advance(buf, bounds);
         check_lines(&mut self.lines, buf, false, |line| check_request_line(line).map(|_| ()))?;
         let Some(end) = found? else { return Ok(None) };
-        let target = self.take_lines(buf, bounds);
+        let target = self.take_lines(buf);
         debug_assert!(target.is_some(), "what passed line by line passes as a whole");
         let target = target.ok_or(Kind::BadRequestLine.at(self.lines.start()))?;
         self.settle(buf, target)?;
@@ -78,7 +78,8 @@ impl RequestHead {
     /// Reads the head at once. `None` when it is not complete, breaks a rule of the lines, or is over a bound.
     fn read_whole(&mut self, buf: &[u8], bounds: Bounds) -> Result<Option<usize>, HeadError> {
         let Some(end) = self.lines.whole(buf, bounds) else { return Ok(None) };
-        let Some(target) = self.take_lines(buf, bounds) else {
+        let fits = self.lines.start_line_bytes() <= bounds.start_line;
+        let Some(target) = self.take_lines(buf).filter(|_| fits) else {
             self.lines.forget_ends();
             self.fields.clear();
             return Ok(None);
@@ -89,7 +90,7 @@ impl RequestHead {
 
     /// Takes what stands in the lines, which have been found, and returns the target.
     #[inline]
-    fn take_lines(&mut self, buf: &[u8], bounds: Bounds) -> Option<Span> {
+    fn take_lines(&mut self, buf: &[u8]) -> Option<Span> {
         let start = self.lines.start();
         let (line_end, ends) = self.lines.ends()?;
         let line = buf.get(start..line_end.checked_sub(2)?)?;
@@ -98,7 +99,7 @@ impl RequestHead {
         let (method, len) = method_of(line)?;
         let target =
             Span { start: (start + len + 1) as u32, end: (start + before.len()).checked_sub(1)? as u32 };
-        if before.last() != Some(&b' ') || target.is_empty() || line.len() > bounds.start_line {
+        if before.last() != Some(&b' ') || target.is_empty() {
             return None;
         }
         self.method = method;
