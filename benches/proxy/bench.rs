@@ -69,12 +69,12 @@ impl<'a> Bench<'a> {
 
     /// How long a load runs before it counts.
     pub(crate) fn warm_up(&self) -> Duration {
-        Duration::from_millis(if self.plan.quick { 100 } else { 300 })
+        Duration::from_millis(if self.plan.quick { 80 } else { 300 })
     }
 
     /// How long a round counts.
     pub(crate) fn measured(&self) -> Duration {
-        Duration::from_millis(if self.plan.quick { 300 } else { 2_000 })
+        Duration::from_millis(if self.plan.quick { 250 } else { 2_000 })
     }
 
     /// New configurations in a round of `reload`.
