@@ -137,9 +137,11 @@ pub(crate) fn serve(client: Client) -> impl Future<Output = ()> {
         // Half as wide as ticks are elsewhere, so that it fits beside the future's state.
         let mut parked_at = NEVER_PARKED;
         loop {
-            let arrival = match client.worker().wheel.now().wrapping_sub(parked_at.into()) {
-                _ if parked_at == NEVER_PARKED => Arrival::Accepted,
-                ticks => Arrival::Readable { brief: ticks <= BRIEF_TICKS },
+            let arrival = match parked_at {
+                NEVER_PARKED => Arrival::Accepted,
+                tick => {
+                    Arrival::Readable { brief: client.worker().wheel.now() - u64::from(tick) <= BRIEF_TICKS }
+                }
             };
             // Boxed, so that a parked connection does not carry the room of one that serves requests.
             if !Box::pin(serve_requests(client.worker(), &client, arrival)).await {

@@ -224,9 +224,9 @@ impl Relay<'_> {
             both(request, self.response_beside(out, &mut reply, head)).await.1
         };
         match result {
-            Ok(Ended::Complete(complete)) => {
+            Ok(Ended::Complete { client_closes, backend_reusable }) => {
                 let request_read = self.flow.request_done.get();
-                Ok(Done::Complete(Complete { request_read, ..complete }))
+                Ok(Done::Complete(Complete { client_closes, request_read, backend_reusable }))
             }
             Ok(Ended::Switched) => Ok(Done::Tunnel { from_backend: reply }),
             Err(error) => Err(Failure { error, stage: self.stage() }),
@@ -297,6 +297,10 @@ impl Relay<'_> {
 
 /// How the response's side ended.
 enum Ended {
-    Complete(Complete),
+    /// As [`Complete`] says; the request's side may still be reading.
+    Complete {
+        client_closes: bool,
+        backend_reusable: bool,
+    },
     Switched,
 }

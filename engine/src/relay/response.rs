@@ -4,7 +4,7 @@ use std::net::Shutdown;
 
 use ringway_wire::{BodyReader, FieldName, Framing, Progress, ResponseHead, Version, websocket};
 
-use super::{Complete, Ended, Relay};
+use super::{Ended, Relay};
 use crate::body::{BodyWriter, Framed};
 use crate::conn::LINGER;
 use crate::error::Error;
@@ -29,7 +29,7 @@ impl Relay<'_> {
             // Nobody reads the request any more: its writer wakes up.
             self.backend.stream.shutdown(Shutdown::Both);
             let closes = match &result {
-                Ok(Ended::Complete(complete)) => complete.client_closes,
+                Ok(Ended::Complete { client_closes, .. }) => *client_closes,
                 _ => true,
             };
             match closes {
@@ -132,12 +132,10 @@ impl Relay<'_> {
         self.flow.stall.set(stall);
         self.response_body(out, reply, BodyReader::for_response(framing), writer).await?;
         let clean = head.persistent() && framing != Framing::UntilClose && reply.is_empty();
-        let request_read = self.flow.request_done.get();
-        Ok(Ended::Complete(Complete {
+        Ok(Ended::Complete {
             client_closes: closes,
-            request_read,
-            backend_reusable: clean && request_read && !self.flow.deaf.get(),
-        }))
+            backend_reusable: clean && self.flow.request_done.get() && !self.flow.deaf.get(),
+        })
     }
 
     /// HTTP/1.0 knows no chunks; to HTTP/1.1 a body until close goes in chunks, so that its end can be told from a break.

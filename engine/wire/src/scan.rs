@@ -103,51 +103,50 @@ pub(crate) fn same_letters(line: &[u8; 32], lower: &[u8; 32]) -> u32 {
 /// the slash before a segment that begins with a dot. May stop earlier.
 #[inline(always)]
 pub(crate) fn plain_path(bytes: &[u8], start: usize, end: usize) -> usize {
-    let mut at = start;
     // One byte more than a vector: each slash is seen together with what follows it.
-    while let Some(window) = bytes.get(at..at.saturating_add(LANES + 1))
-        && let (Some(vector), Some(next)) = (window.first_chunk(), window.last_chunk())
-    {
-        let stops = blocks::path_stops(vector, next);
-        if stops != 0 {
-            at += stops.trailing_zeros() as usize;
-            break;
+    first_stop(bytes, start, end, |window: &[u8; LANES + 1]| {
+        match (window.first_chunk(), window.last_chunk()) {
+            (Some(vector), Some(next)) => blocks::path_stops(vector, next),
+            _ => 1,
         }
-        at += LANES;
-    }
-    at.min(end)
+    })
 }
 
 /// Where a query that begins at `start` and ends before `end` needs a closer look: at a byte below `$` or over `~`. May stop
 /// earlier.
 #[inline(always)]
 pub(crate) fn plain_query(bytes: &[u8], start: usize, end: usize) -> usize {
-    let mut at = start;
-    while let Some(vector) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
-        let stops = blocks::query_stops(vector);
-        if stops != 0 {
-            at += stops.trailing_zeros() as usize;
-            break;
-        }
-        at += LANES;
-    }
-    at.min(end)
+    first_stop(bytes, start, end, blocks::query_stops)
 }
 
 /// Where a host that begins at `start` and ends before `end` needs a closer look: at a byte that is no letter, digit, `-` or `.`,
 /// or at a dot that ends an empty label. May stop earlier.
 #[inline(always)]
 pub(crate) fn plain_host(bytes: &[u8], start: usize, end: usize) -> usize {
-    let mut at = start;
     let mut after_dot = 1;
-    while let Some(vector) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
+    first_stop(bytes, start, end, |vector| {
         let (others, dots) = blocks::host_stops(vector);
         let stops = others | dots & (dots << 1 | after_dot);
-        if stops != 0 {
-            at += stops.trailing_zeros() as usize;
+        after_dot = dots >> (LANES - 1);
+        stops
+    })
+}
+
+/// Goes on from `start` by vectors until `stops` has a bit for one of a vector's bytes, or no whole window is left.
+#[inline(always)]
+fn first_stop<const WINDOW: usize>(
+    bytes: &[u8],
+    start: usize,
+    end: usize,
+    mut stops: impl FnMut(&[u8; WINDOW]) -> u32,
+) -> usize {
+    let mut at = start;
+    while let Some(window) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
+        let found = stops(window);
+        if found != 0 {
+            at += found.trailing_zeros() as usize;
             break;
         }
-        after_dot = dots >> (LANES - 1);
         at += LANES;
     }
     at.min(end)
