@@ -16,6 +16,7 @@ use crate::clients::Clients;
 use crate::hot::HotReads;
 use crate::listener::Listeners;
 use crate::net::buf::BufPool;
+use crate::net::cancel;
 use crate::net::deadline::Wheel;
 use crate::net::listen::Local;
 use crate::net::memory;
@@ -166,6 +167,7 @@ fn date_now() -> [u8; DATE_BYTES] {
 
 /// The worker's main future: obeys the control thread until that goes away.
 pub(crate) async fn run(worker: Rc<Worker>, commands: std::os::unix::net::UnixStream, queue: CommandQueue) {
+    cancel::prepare();
     task::spawn(worker.turns.clone().usher(), || {});
     #[expect(
         clippy::disallowed_methods,

@@ -35,6 +35,11 @@ thread_local! {
     static RING: OnceCell<Option<RawFd>> = const { OnceCell::new() };
 }
 
+/// Finds this worker's ring, for which it reads a folder: once, before connections come.
+pub(crate) fn prepare() {
+    ring();
+}
+
 /// Whether this worker can end reads by their socket. Not with epoll, nor with kernels before 6.1, whose rings do not know
 /// their thread.
 pub(crate) fn is_supported() -> bool {
