@@ -61,20 +61,25 @@ fn among_rules(criterion: &mut Criterion) {
         let snapshot = compiled(&rules(count));
         let paths: Vec<String> = (0..1_024).map(|step| path(step * 7_919 % count) + "/items/1234").collect();
         let mut next = paths.iter().cycle();
+        let mut scratch = snapshot.scratch();
         group.bench_function(count.to_string(), |bench| {
-            bench.iter(|| snapshot.route(&request("example.com", black_box(next.next().unwrap()))));
+            bench.iter(|| {
+                snapshot.route(&request("example.com", black_box(next.next().unwrap())), &mut scratch)
+            });
         });
     }
     let snapshot = compiled(&rules_with_suffixes(10_000));
     let path = path(77) + "/items/1234.woff2";
+    let mut scratch = snapshot.scratch();
     group.bench_function("10000 and suffixes", |bench| {
-        bench.iter(|| snapshot.route(&request("example.com", black_box(&path))));
+        bench.iter(|| snapshot.route(&request("example.com", black_box(&path)), &mut scratch));
     });
     group.finish();
 }
 
 fn among_sites(criterion: &mut Criterion) {
     let snapshot = compiled(&sites(1_000));
+    let mut scratch = snapshot.scratch();
     let mut group = criterion.benchmark_group("route among 1000 sites");
     for (name, host) in [
         ("exact", "site-500.example"),
@@ -82,7 +87,7 @@ fn among_sites(criterion: &mut Criterion) {
         ("unknown", "a.b.c.d.nowhere.example"),
     ] {
         group.bench_function(name, |bench| {
-            bench.iter(|| snapshot.route(&request(black_box(host), "/items/1234")))
+            bench.iter(|| snapshot.route(&request(black_box(host), "/items/1234"), &mut scratch))
         });
     }
     group.finish();

@@ -4,10 +4,10 @@
 
 use std::collections::HashMap;
 use std::net::Ipv6Addr;
-use std::sync::Arc;
 
-use crate::snapshot::{NoRoute, Route, RouteRequest, RuleId, SiteId};
-use crate::table::Table;
+use crate::list::RuleList;
+use crate::scratch::Scratch;
+use crate::snapshot::{NoRoute, Route, RouteRequest, SiteId};
 
 type ByHost = HashMap<Box<[u8]>, Vec<Candidate>, foldhash::fast::FixedState>;
 
@@ -28,70 +28,18 @@ impl Router {
 
     /// The site's own rules, then the site-less ones, which take part for every site as long as no site can have an
     /// upstream of its own.
-    pub(crate) fn route(&self, request: &RouteRequest<'_>) -> Result<Route, NoRoute> {
+    pub(crate) fn route(&self, request: &RouteRequest<'_>, scratch: &mut Scratch) -> Result<Route, NoRoute> {
         let found = self.hosts.find(request);
         let own = found.as_ref().and_then(|found| self.own.get(found.site.index()));
-        let rule = own.and_then(|list| list.winner(request)).or_else(|| self.global.winner(request));
+        let tables = &mut scratch.tables;
+        let rule = own.and_then(|list| list.winner(request, tables));
+        let rule = rule.or_else(|| self.global.winner(request, tables));
         let rule = rule.ok_or(match found {
             None if self.global.is_empty() => NoRoute::NoSite,
             _ => NoRoute::NoRule,
         })?;
         let tenant = found.as_ref().filter(|found| found.tenant_bytes > 0).map(|found| 0..found.tenant_bytes);
         Ok(Route { site: found.map(|found| found.site), rule, tenant })
-    }
-}
-
-/// The enabled rules of one list.
-#[derive(Debug, Default)]
-pub(crate) struct RuleList {
-    /// Most lists are one part; none is empty.
-    parts: Box<[Part]>,
-}
-
-/// Rules of a list that share a table.
-#[derive(Debug)]
-pub(crate) struct Part {
-    pub(crate) table: Arc<Table>,
-    /// By the table's pattern number, in the list's order.
-    pub(crate) entries: Box<[Entry]>,
-}
-
-/// A rule as far as matching looks at it, beyond its path.
-#[derive(Clone, Debug)]
-pub(crate) struct Entry {
-    pub(crate) rule: RuleId,
-    /// The methods it takes; `None` for all.
-    pub(crate) methods: Option<Box<[Box<[u8]>]>>,
-    pub(crate) ws: bool,
-}
-
-impl RuleList {
-    pub(crate) fn new(parts: Vec<Part>) -> Self {
-        Self { parts: parts.into() }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.parts.is_empty()
-    }
-
-    /// The first rule that takes the request: ids rise in the list's order.
-    fn winner(&self, request: &RouteRequest<'_>) -> Option<RuleId> {
-        self.parts.iter().filter_map(|part| part.winner(request)).min()
-    }
-}
-
-impl Part {
-    fn winner(&self, request: &RouteRequest<'_>) -> Option<RuleId> {
-        let entry = |pattern: u32| self.entries.get(pattern as usize);
-        let accepts = |pattern| entry(pattern).is_some_and(|entry| entry.accepts(request));
-        entry(self.table.winner(request.path, accepts)?).map(|entry| entry.rule)
-    }
-}
-
-impl Entry {
-    fn accepts(&self, request: &RouteRequest<'_>) -> bool {
-        let method = |methods: &[Box<[u8]>]| methods.iter().any(|method| **method == *request.method);
-        (self.ws || !request.websocket) && self.methods.as_deref().is_none_or(method)
     }
 }
 

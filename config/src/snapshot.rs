@@ -11,6 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::router::Router;
+use crate::scratch::Scratch;
 
 /// One whole configuration. Cheap to share behind an `Arc`; never changed after it was made.
 #[derive(Debug)]
@@ -37,12 +38,18 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Finds the site and the rule for a request. Allocates nothing and takes no lock.
+    /// The room that [`route`](Self::route) needs: one for each thread that asks this snapshot.
+    pub fn scratch(&self) -> Scratch {
+        Scratch::default()
+    }
+
+    /// Finds the site and the rule for a request. `scratch` is from this snapshot's [`scratch`](Self::scratch). Takes no
+    /// lock.
     ///
     /// # Errors
     /// [`NoRoute`] when no rule takes the request; the client gets 404.
-    pub fn route(&self, request: &RouteRequest<'_>) -> Result<Route, NoRoute> {
-        self.router.route(request)
+    pub fn route(&self, request: &RouteRequest<'_>, scratch: &mut Scratch) -> Result<Route, NoRoute> {
+        self.router.route(request, scratch)
     }
 
     /// The site of an id that this snapshot's [`route`](Self::route) gave; `None` for another snapshot's.

@@ -38,6 +38,10 @@ impl std::fmt::Debug for Table {
     }
 }
 
+/// What walking tables writes to: one for each worker and snapshot.
+#[derive(Debug, Default)]
+pub(crate) struct TableScratch {}
+
 /// Why a table was not built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TableError {

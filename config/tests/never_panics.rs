@@ -91,7 +91,7 @@ fn check(text: &str) -> Result<(), TestCaseError> {
                 method: b"GET",
                 websocket: false,
             };
-            let _ = compiled.snapshot.route(&request);
+            let _ = compiled.snapshot.route(&request, &mut compiled.snapshot.scratch());
             problems(&compiled.warnings)
         }
     }
@@ -139,7 +139,7 @@ proptest! {
         let source = Source { name: "fuzz.toml", text: SEEDS[1] };
         let snapshot = Compiler::new().compile(&source).unwrap().snapshot;
         let request = RouteRequest { listener: "[::]:8443", host: host.as_deref(), path: &path, method: &method, websocket };
-        if let Ok(route) = snapshot.route(&request) {
+        if let Ok(route) = snapshot.route(&request, &mut snapshot.scratch()) {
             prop_assert!(snapshot.rule(route.rule).is_some());
             prop_assert!(route.tenant.is_none_or(|tenant| host.unwrap().get(tenant).is_some()));
         }

@@ -32,7 +32,7 @@ fn get<'a>(host: Option<&'a str>, path: &'a str) -> RouteRequest<'a> {
 
 /// Site, rule and tenant by their names: `site/rule`, with `-` for no site, and ` (tenant)` behind it.
 fn routed(snapshot: &Snapshot, request: &RouteRequest<'_>) -> String {
-    match snapshot.route(request) {
+    match snapshot.route(request, &mut snapshot.scratch()) {
         Err(NoRoute::NoSite) => "no site".to_owned(),
         Err(NoRoute::NoRule) => "no rule".to_owned(),
         Ok(route) => {

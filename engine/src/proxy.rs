@@ -153,7 +153,7 @@ impl<'a> Exchange<'a> {
             websocket: self.asked.upgrades(),
         };
         let snapshot = &view.published.snapshot;
-        let route = snapshot.route(&request).map_err(|none| match none {
+        let route = snapshot.route(&request, &mut view.scratch.borrow_mut()).map_err(|none| match none {
             NoRoute::NoSite => Error::NoSite,
             NoRoute::NoRule => Error::NoRule,
         })?;

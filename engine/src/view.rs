@@ -1,5 +1,6 @@
 //! What a worker sees of the configuration: the published snapshot, and beside it what the worker itself keeps for it.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use ringway_config::{AccessLog, ForwardedSwitches, Limits, Server, Snapshot, Timeouts};
+use ringway_config::{AccessLog, ForwardedSwitches, Limits, Scratch, Server, Snapshot, Timeouts};
 
 use crate::net::listen::Local;
 use crate::upstream::{Pools, Upstream};
@@ -87,6 +88,8 @@ pub(crate) struct Settings {
 pub(crate) struct View {
     pub(crate) generation: u64,
     pub(crate) published: Arc<Published>,
+    /// For [`Snapshot::route`]; borrowed for that call alone.
+    pub(crate) scratch: RefCell<Scratch>,
     pub(crate) settings: Rc<Settings>,
     /// By upstream id.
     pub(crate) upstreams: Vec<Rc<Upstream>>,
@@ -110,6 +113,7 @@ impl View {
             forwarded: snapshot.forwarded,
             access_log: snapshot.access_log.clone(),
         });
-        Rc::new(Self { generation, settings, upstreams, published })
+        let scratch = RefCell::new(snapshot.scratch());
+        Rc::new(Self { generation, scratch, settings, upstreams, published })
     }
 }

@@ -5,9 +5,9 @@ use super::settings::Settings;
 use super::sites::Sites;
 use super::upstreams::Upstreams;
 use crate::address;
+use crate::list::{Entry, RuleList};
 use crate::pattern::PathPattern;
 use crate::problem::{Finding, Pointer};
-use crate::router::{Entry, Part, RuleList};
 use crate::schema;
 use crate::snapshot::{Rule, RuleId, SiteId, UpstreamId};
 use crate::table::{TableCache, TableError};
@@ -27,11 +27,6 @@ pub(super) struct Draft {
     at: Pointer,
     rules: Vec<(PathPattern, Entry)>,
 }
-
-/// The most states that rules for prefixes and rules for suffixes may cost each other in one table: behind each
-/// prefix the table has to tell apart how much of each suffix has been seen. 10,000 prefixes and 5 suffixes of 5 bytes
-/// took 322,000 states and 9 s in one table, 33,000 states and 0.2 s in two.
-const PRODUCT_STATES_MAX: usize = 32 * 1024;
 
 impl Rules {
     pub(super) fn of(
@@ -99,47 +94,17 @@ impl Rules {
 }
 
 impl Draft {
-    /// Builds the list's table, or finds it among those that are in use. Two tables where one would explode.
+    /// Builds the list's tables, or finds them among those that are in use.
     pub(super) fn build(
         self,
         tables: &mut TableCache,
         settings: &Settings,
         findings: &mut Vec<Finding>,
     ) -> Option<RuleList> {
-        let parts = if self.product_states() > PRODUCT_STATES_MAX {
-            let (suffixes, rest) = self.rules.into_iter().partition(|(pattern, _)| is_suffix(pattern));
-            vec![rest, suffixes]
-        } else {
-            vec![self.rules]
-        };
-        let parts = parts.into_iter().filter(|rules: &Vec<_>| !rules.is_empty());
-        let built: Result<_, _> = parts.map(|rules| part(rules, tables, settings)).collect();
-        built.map(RuleList::new).map_err(|(error, count)| findings.push(no_table(self.at, count, error))).ok()
+        let count = self.rules.len();
+        let built = RuleList::build(self.rules, tables, settings.rule_table_bytes);
+        built.map_err(|error| findings.push(no_table(self.at, count, error))).ok()
     }
-
-    fn product_states(&self) -> usize {
-        let prefixes =
-            self.rules.iter().filter(|(pattern, _)| matches!(pattern, PathPattern::Prefix(_))).count();
-        let suffix_bytes = self.rules.iter().map(|(pattern, _)| match pattern {
-            PathPattern::Suffix(suffix) => suffix.len(),
-            _ => 0,
-        });
-        prefixes.saturating_mul(suffix_bytes.sum())
-    }
-}
-
-fn is_suffix(pattern: &PathPattern) -> bool {
-    matches!(pattern, PathPattern::Suffix(_))
-}
-
-fn part(
-    rules: Vec<(PathPattern, Entry)>,
-    tables: &mut TableCache,
-    settings: &Settings,
-) -> Result<Part, (TableError, usize)> {
-    let (patterns, entries): (Vec<_>, Vec<_>) = rules.into_iter().unzip();
-    let table = tables.table(patterns, settings.rule_table_bytes).map_err(|error| (error, entries.len()))?;
-    Ok(Part { table, entries: entries.into() })
 }
 
 fn no_table(at: Pointer, count: usize, error: TableError) -> Finding {
