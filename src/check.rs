@@ -5,12 +5,13 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use ringway_admin::Origin;
-use ringway_config::{Compiled, Compiler, Severity, Snapshot, Source};
+use ringway_admin::{Origin, environment};
+use ringway_config::{Checked, Compiled, Compiler, Severity, Snapshot, Source};
 
 use crate::logs::stderr_takes_color;
+use crate::standings::Standings;
 
-/// Check a configuration file: all of its problems, with their places.
+/// Check a configuration file: all of its problems, with their places, and rules that can never win.
 ///
 /// Exits with 0 and a summary when the file could run (warnings go to stderr), and with 1 when it could not.
 #[derive(Debug, clap::Args)]
@@ -19,16 +20,20 @@ pub(crate) struct Args {
     /// The configuration file; without it ./ringway.toml, or else /etc/ringway/ringway.toml
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
+    /// List the rules of each site and project, each with a shortest request that it wins, or why there is none
+    #[arg(long)]
+    paths: bool,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   ringway check ringway.toml
+  ringway check --paths ringway.toml
   ringway check ringway.toml && kill -HUP $(pidof ringway)";
 
 pub(crate) fn run(args: &Args) -> ExitCode {
     match read(args) {
-        Ok((origin, text)) => tell(check(&origin.name(), &text, stderr_takes_color())),
+        Ok((origin, text)) => tell(check(&origin.name(), &text, args.paths, stderr_takes_color())),
         Err(reason) => {
             crate::complain(reason);
             crate::BAD_CONFIGURATION.into()
@@ -47,22 +52,25 @@ fn read(args: &Args) -> Result<(Origin, String), String> {
 struct Report {
     /// Its problems and warnings, rendered.
     rendered: String,
+    /// How its rules stand, if that was asked and it can run.
+    standings: String,
     /// The summary of a file that can run, or how many problems another one has.
     outcome: Result<String, String>,
 }
 
-fn check(name: &str, text: &str, color: bool) -> Report {
+fn check(name: &str, text: &str, paths: bool, color: bool) -> Report {
     let source = Source { name, text };
-    match Compiler::new().compile(&source) {
-        Ok(Compiled { snapshot, warnings }) => Report {
+    match Compiler::with_variables(environment()).check(&source) {
+        Ok(Checked { compiled: Compiled { snapshot, warnings }, analysis }) => Report {
             rendered: warnings.render(&source, color),
+            standings: if paths { Standings::new(&snapshot, &analysis).to_string() } else { String::new() },
             outcome: Ok(summary(name, &snapshot, warnings.len())),
         },
         Err(problems) => {
             let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
             let warned = warned(problems.len() - errors);
             let outcome = Err(format!("{name} cannot run: {}{warned}", Count(errors, "problem")));
-            Report { rendered: problems.render(&source, color), outcome }
+            Report { rendered: problems.render(&source, color), standings: String::new(), outcome }
         }
     }
 }
@@ -72,7 +80,7 @@ fn tell(report: Report) -> ExitCode {
     _ = std::io::stderr().write_all(report.rendered.as_bytes());
     match report.outcome {
         Ok(summary) => {
-            crate::print(format_args!("{summary}\n"));
+            crate::print(format_args!("{}{summary}\n", report.standings));
             ExitCode::SUCCESS
         }
         Err(counts) => {
@@ -113,7 +121,7 @@ mod tests {
     use super::*;
 
     fn outcome(text: &str) -> Result<String, String> {
-        check("a.toml", text, false).outcome
+        check("a.toml", text, false, false).outcome
     }
 
     const GOOD: &str = "[[listeners]]\naddress = \":8080\"\n\
@@ -127,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_bad_file_has_its_problems_shown_and_counted() {
-        let report = check("a.toml", &GOOD.replace("path", "pth").replace("http:", "gopher:"), false);
+        let report = check("a.toml", &GOOD.replace("path", "pth").replace("http:", "gopher:"), false, false);
         assert_eq!(report.outcome.unwrap_err(), "a.toml cannot run: 2 problems");
         assert!(
             report.rendered.contains("a.toml:5:1") && report.rendered.contains("`path`"),
@@ -147,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_named() {
-        let told = read(&Args { file: Some("not/there.toml".into()) }).unwrap_err();
+        let told = read(&Args { file: Some("not/there.toml".into()), paths: false }).unwrap_err();
         assert!(told.contains("not/there.toml"), "{told}");
     }
 }

@@ -3,10 +3,12 @@
 
 mod check;
 mod demo;
+mod explain;
 mod file;
 mod logs;
 mod run;
 mod schema;
+mod standings;
 
 use std::fmt;
 use std::io::Write;
@@ -30,6 +32,7 @@ struct Cli {
 enum Command {
     Run(run::Args),
     Check(check::Args),
+    Explain(explain::Args),
     Demo(demo::Args),
     ConfigSchema(schema::Args),
 }
@@ -39,13 +42,14 @@ Examples:
   ringway demo                                            see it work; needs nothing
   ringway run --listen :8080 --to http://127.0.0.1:3000   put it in front of a server
   ringway check ringway.toml                              all problems of a file, with their places
+  ringway explain http://example.com/api/users            which rule takes a request, and why
   ringway run --config ringway.toml                       serve what the file says
   kill -HUP $(pidof ringway)                              take up the changed file, closing nothing
 
 Exit codes:
   0  done: every connection ended after SIGTERM or SIGINT; the file has no problems
   1  the configuration has problems, or cannot be found or read
-  2  the command line is wrong
+  2  the command line is wrong, or the request to explain is none that Ringway would take
   3  could not start: an address is taken, a permission is missing
   4  connections were cut, because a second SIGTERM or SIGINT came
   5  a worker thread failed";
@@ -59,6 +63,7 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::ConfigSchema(args) => schema::run(&args),
     }

@@ -30,7 +30,7 @@ const ARROWS: [(&str, &[&str]); 6] = [
     ("engine/Cargo.toml", &["ringway-wire", "ringway-config"]),
     ("admin/Cargo.toml", &["ringway-wire", "ringway-config", "ringway-engine"]),
     ("Cargo.toml", &["ringway-wire", "ringway-config", "ringway-engine", "ringway-admin"]),
-    ("fuzz/Cargo.toml", &["ringway-wire", "ringway-casefile"]),
+    ("fuzz/Cargo.toml", &["ringway-wire", "ringway-config", "ringway-engine", "ringway-casefile"]),
 ];
 /// For the tests of every crate.
 const FOR_TESTS: &str = "ringway-casefile";

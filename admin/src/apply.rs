@@ -10,7 +10,7 @@ use ringway_engine::{Engine, StartError};
 
 use crate::changes::Changes;
 use crate::names::{self, Resolver};
-use crate::origin::{Origin, Unreadable};
+use crate::origin::{Origin, Unreadable, environment};
 use crate::signals::Shield;
 
 /// Applies the texts of one origin, and knows what runs.
@@ -25,7 +25,8 @@ pub(crate) struct Apply {
 
 impl Apply {
     pub(crate) fn new(origin: Origin) -> Self {
-        Self { origin, compiler: Compiler::new(), revision: 0, running: None, resolver: Resolver::default() }
+        let compiler = Compiler::with_variables(environment());
+        Self { origin, compiler, revision: 0, running: None, resolver: Resolver::default() }
     }
 
     /// Starts an engine with revision 1.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::{self, Debug};
 
-use ringway_config::{Rule, Site, Snapshot, Upstream};
+use ringway_config::{Action, Forward, Owner, Rule, Site, Snapshot, Upstream};
 
 /// Names that a list shows before it says how many more there are.
 const NAMES_SHOWN: usize = 5;
@@ -123,24 +123,45 @@ fn listeners(snapshot: &Snapshot) -> Things {
 
 /// A site is known by its name. Its rules are compared on their own.
 fn sites(snapshot: &Snapshot) -> Things {
-    let described = |site: &Site| format!("{:?} {}", site.hosts, site.path_prefix);
+    let described = |site: &Site| {
+        let project = site.project.and_then(|id| snapshot.project(id)).map(|project| &project.name);
+        let Site {
+            hosts, path_prefix, inherit_global, base_header, edits, unset, timeouts, forwarded, ..
+        } = site;
+        format!(
+            "{hosts:?} {path_prefix} {project:?} {inherit_global} {base_header} {edits:?} {unset:?} {timeouts:?} \
+             {forwarded:?}"
+        )
+    };
     snapshot.sites.iter().map(|site| (site.name.clone(), described(site))).collect()
 }
 
-/// A rule is known by its site's name and its own; ids differ from one snapshot to the next. The lists come in the order
-/// of the sites' names, since the sites' own order decides nothing.
+/// A rule is known by the name of its site or project and its own; ids differ from one snapshot to the next. The lists come
+/// in the order of those names, since the sites' own order decides nothing.
 fn rules(snapshot: &Snapshot) -> Things {
-    let site_name = |rule: &Rule| rule.site.and_then(|id| snapshot.site(id)).map(|site| &*site.name);
-    let mut rules: Vec<&Rule> = snapshot.rules.iter().map(|rule| &**rule).collect();
-    rules.sort_by_key(|rule| site_name(rule));
-    let key = |rule: &Rule| site_name(rule).map_or(rule.name.clone(), |site| format!("{site}/{}", rule.name));
-    rules.into_iter().map(|rule| (key(rule), rule_text(snapshot, rule))).collect()
+    let owner = |rule: &Rule| match rule.owner {
+        Owner::Site(id) => snapshot.site(id).map(|site| format!("{}/", site.name)),
+        Owner::Project(id) => snapshot.project(id).map(|project| format!("project {}/", project.name)),
+        Owner::Everywhere => None,
+    };
+    let owned = snapshot.rules.iter().map(|rule| (owner(rule).unwrap_or_default(), &**rule));
+    let mut rules: Vec<(String, &Rule)> = owned.collect();
+    rules.sort_by(|(one, _), (other, _)| one.cmp(other));
+    rules.into_iter().map(|(owner, rule)| (owner + &rule.name, rule_text(snapshot, rule))).collect()
 }
 
 fn rule_text(snapshot: &Snapshot, rule: &Rule) -> String {
-    let upstream = snapshot.upstream(rule.upstream).map_or("", |upstream| &upstream.name);
-    let Rule { description, enabled, path, methods, ws, base_path, .. } = rule;
-    format!("{description:?} {enabled} {path} {methods:?} {ws} {base_path} {upstream}")
+    let Rule { description, enabled, paths, methods, ws, edits, timeout, max_request_body_bytes, .. } = rule;
+    let action = match &rule.action {
+        Action::Forward(Forward { upstream, base_path, path, change_origin }) => {
+            let upstream = snapshot.upstream(*upstream).map_or("", |upstream| &upstream.name);
+            format!("{upstream} {base_path} {path:?} {change_origin}")
+        }
+        other => format!("{other:?}"),
+    };
+    format!(
+        "{description:?} {enabled} {paths:?} {methods:?} {ws} {edits:?} {timeout:?} {max_request_body_bytes:?} {action}"
+    )
 }
 
 fn upstreams(snapshot: &Snapshot) -> Things {

@@ -17,4 +17,4 @@ mod service;
 mod signals;
 
 pub use control::{Ending, serve};
-pub use origin::Origin;
+pub use origin::{Origin, environment};

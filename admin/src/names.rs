@@ -28,7 +28,7 @@ pub(crate) fn hosts(snapshot: &Snapshot) -> BTreeSet<String> {
     let backends = snapshot.upstreams.iter().flat_map(|upstream| &upstream.backends);
     let names = backends.filter_map(|backend| match &backend.address {
         BackendAddress::Name { host, .. } => Some(host.clone()),
-        BackendAddress::Socket(_) | BackendAddress::Unix(_) => None,
+        BackendAddress::Socket(_) | BackendAddress::Unix(_) | BackendAddress::Unknown => None,
     });
     names.collect()
 }

@@ -1,9 +1,19 @@
-//! Where the text of a configuration comes from.
+//! Where the text of a configuration comes from, and what its variables stand for.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+
+use ringway_config::Variables;
+
+/// The environment that the program was started with, for `${NAME}` in a configuration. Variables that are not UTF-8 are left
+/// out: no value of a configuration could hold them.
+pub fn environment() -> Variables {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
 
 /// Where the text of a configuration comes from; asked again at each reload.
 #[derive(Clone, Debug)]

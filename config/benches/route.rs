@@ -22,6 +22,27 @@ fn rules(count: usize) -> String {
     format!("{LISTENER}{}", (0..count).map(rule).collect::<String>())
 }
 
+/// The same as regular expressions.
+fn patterns(count: usize) -> String {
+    let rule = |index| {
+        format!(
+            "[[rules]]\nname = \"r{index}\"\npattern = '^/svc{index}/v[0-9]+/.*$'\n\
+             target = \"http://127.0.0.1:3000\"\n"
+        )
+    };
+    format!("{LISTENER}{}", (0..count).map(rule).collect::<String>())
+}
+
+/// What no table has room for as whole paths: each word doubles it.
+fn words(count: usize) -> String {
+    let rule = |index| {
+        format!(
+            "[[rules]]\nname = \"r{index}\"\npattern = 'word{index}x'\ntarget = \"http://127.0.0.1:3000\"\n"
+        )
+    };
+    format!("{LISTENER}{}", (0..count).map(rule).collect::<String>())
+}
+
 /// What makes one table of prefixes and suffixes explode.
 fn rules_with_suffixes(count: usize) -> String {
     let rule = |end: &str| {
@@ -68,6 +89,25 @@ fn among_rules(criterion: &mut Criterion) {
             });
         });
     }
+    for count in [1, 1_000, 10_000] {
+        let snapshot = compiled(&patterns(count));
+        let path_of = |step: usize| format!("/svc{}/v17/items/1234/abcdefg", step * 7_919 % count);
+        let paths: Vec<String> = (0..1_024).map(path_of).collect();
+        let mut next = paths.iter().cycle();
+        let mut scratch = snapshot.scratch();
+        group.bench_function(format!("{count} patterns"), |bench| {
+            bench.iter(|| {
+                snapshot.route(&request("example.com", black_box(next.next().unwrap())), &mut scratch)
+            });
+        });
+    }
+    let snapshot = compiled(&words(200));
+    let mut scratch = snapshot.scratch();
+    group.bench_function("200 words anywhere", |bench| {
+        bench.iter(|| {
+            snapshot.route(&request("example.com", black_box("/items/word77x/1234/abcdefg")), &mut scratch)
+        });
+    });
     let snapshot = compiled(&rules_with_suffixes(10_000));
     let path = path(77) + "/items/1234.woff2";
     let mut scratch = snapshot.scratch();
@@ -110,6 +150,16 @@ fn compile(criterion: &mut Criterion) {
             BatchSize::PerIteration,
         );
     });
+    for (name, text) in [("anew, patterns", patterns(10_000)), ("anew, 200 words anywhere", words(200))] {
+        let source = Source { name: "bench.toml", text: &text };
+        group.bench_function(name, |bench| {
+            bench.iter_batched(
+                Compiler::new,
+                |mut compiler| compiler.compile(&source),
+                BatchSize::PerIteration,
+            );
+        });
+    }
     let mut compiler = Compiler::new();
     let _held = compiler.compile(&source);
     group.bench_function("unchanged", |bench| bench.iter(|| compiler.compile(&source)));

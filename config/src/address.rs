@@ -74,6 +74,8 @@ pub(crate) struct Target {
     pub(crate) backend: Backend,
     /// The path that goes in front: empty, or `/base`.
     pub(crate) base_path: String,
+    /// The path as it was written; `/` when there was none.
+    pub(crate) path: String,
 }
 
 /// Reads a rule's `target`: an http or ws URL, with a base path or without.
@@ -86,7 +88,9 @@ pub(crate) fn target(text: &str) -> Result<Target, Fault> {
         return Err(Fault::new("a target is an http URL").help(help));
     }
     let (authority, path) = split(text)?;
-    Ok(Target { backend: http_backend(authority)?, base_path: base_path(path)? })
+    let (backend, base_path) = (http_backend(authority)?, base_path(path)?);
+    let path = if path.is_empty() { "/" } else { path };
+    Ok(Target { backend, base_path, path: path.to_owned() })
 }
 
 /// Reads a backend's `url`: an http or ws URL without a path, or "unix:/path".
@@ -108,11 +112,14 @@ pub(crate) fn backend(text: &str) -> Result<Backend, Fault> {
     http_backend(authority)
 }
 
+/// The backend whose URL, as written, needs a variable that is not set: a name that is never found.
+pub(crate) fn unknown_backend(url: &str) -> Backend {
+    let address = BackendAddress::Unknown;
+    Backend { address, authority: "localhost".to_owned(), url: url.to_owned() }
+}
+
 /// Splits a URL into its authority and its path.
 fn split(text: &str) -> Result<(&str, &str), Fault> {
-    if text.contains("${") {
-        return Err(Fault::new("`${` in a URL: variables are not supported by this version yet"));
-    }
     let Some((scheme, rest)) = text.split_once("://") else {
         return Err(no_url(text));
     };
@@ -275,7 +282,6 @@ mod tests {
             ("http://h/../x", "climbs"),
             ("http://h/a/./b", "dot segments"),
             ("http://h/%zz", "no valid path"),
-            ("http://${HOST}/", "not supported by this version yet"),
             ("http://127.1/", "neither an IPv4 address"),
             ("unix:/run/x", "http URL"),
         ] {

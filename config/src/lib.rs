@@ -4,19 +4,24 @@
 //! * `schema` is the file as people write it, with every doc comment, default and range; `value` has the types TOML
 //!   lacks; `shape` checks a file against the schema and reports every unknown key, wrong type and range at once.
 //! * `compile` turns what was written into what runs (`snapshot`), or into [`Problems`].
+//! * `analysis` proves which rules never win, and what covers them.
 //! * `router` finds site and rule; `list` is one rule list, and `table` the automaton that it is asked through, made from
 //!   `pattern`'s path languages.
+//! * `explain` tells why a request goes where it goes.
 //! * `reference` writes the JSON schema and the reference page from the schema.
 #![forbid(unsafe_code)]
 
 mod address;
+mod analysis;
 mod compile;
+mod explain;
 mod host;
 mod list;
 mod one_liner;
 mod pattern;
 mod problem;
 mod reference;
+mod rewrite;
 mod router;
 mod schema;
 mod scratch;
@@ -24,14 +29,25 @@ mod shape;
 mod snapshot;
 mod table;
 mod value;
+mod variables;
 
-pub use compile::{Compiled, Compiler};
+pub use analysis::{Analysis, Example, ListTables, Overlap, PartTable, Standing};
+pub use compile::{Checked, Compiled, Compiler};
+pub use explain::{
+    Author, BackendMet, Explanation, FieldChange, Forwarded, Group, List, ListOwner, ListenerMet, Outcome,
+    Question, Refusal, Request, RuleConsidered, SiteConsidered, SiteVerdict, Timeout, Unused, Verdict,
+    Winner,
+};
 pub use one_liner::one_liner;
 pub use problem::{Problem, Problems, Severity, Source};
 pub use reference::{json_schema, reference_markdown};
+pub use rewrite::BadRewrite;
 pub use scratch::Scratch;
 pub use snapshot::{
-    AccessLog, AccessLogDestination, AccessLogFormat, Backend, BackendAddress, DriverChoice,
-    ForwardedSwitches, Limits, ListenAddress, Listener, NoRoute, Route, RouteRequest, Rule, RuleId, Server,
-    Site, SiteId, Snapshot, Timeouts, TrustedProxies, Upstream, UpstreamId, Workers,
+    AccessLog, AccessLogDestination, AccessLogFormat, Action, Backend, BackendAddress, DriverChoice, Edits,
+    FieldEdits, FieldSetting, FieldValue, Forward, ForwardedSwitches, Limits, ListenAddress, Listener,
+    NoRoute, Owner, PathChange, Paths, Project, ProjectId, Redirect, Respond, RewriteTo, Route, RouteRequest,
+    Rule, RuleId, SentPath, Server, Site, SiteId, Snapshot, Timeouts, TrustedProxies, Upstream, UpstreamId,
+    Workers,
 };
+pub use variables::Variables;

@@ -196,13 +196,22 @@ pub(crate) struct Finding {
     pub(crate) at: Pointer,
     /// The key is the place, not its value.
     pub(crate) at_key: bool,
+    /// The place is this many bytes into the text that the value is.
+    pub(crate) within: Option<usize>,
     pub(crate) message: String,
     pub(crate) help: Option<String>,
 }
 
 impl Finding {
     pub(crate) fn error(at: Pointer, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, at, at_key: false, message: message.into(), help: None }
+        Self {
+            severity: Severity::Error,
+            at,
+            at_key: false,
+            within: None,
+            message: message.into(),
+            help: None,
+        }
     }
 
     pub(crate) fn fault(at: Pointer, fault: Fault) -> Self {
@@ -211,6 +220,15 @@ impl Finding {
 
     pub(crate) fn warning(at: Pointer, message: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, ..Self::error(at, message) }
+    }
+
+    pub(crate) fn into_warning(self) -> Self {
+        Self { severity: Severity::Warning, ..self }
+    }
+
+    /// Points into the value, a text, at an offset in bytes.
+    pub(crate) fn within(self, offset: usize) -> Self {
+        Self { within: Some(offset), ..self }
     }
 
     pub(crate) fn on_key(self) -> Self {

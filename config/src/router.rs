@@ -7,39 +7,91 @@ use std::net::Ipv6Addr;
 
 use crate::list::RuleList;
 use crate::scratch::Scratch;
-use crate::snapshot::{NoRoute, Route, RouteRequest, SiteId};
+use crate::snapshot::{NoRoute, ProjectId, Route, RouteRequest, RuleId, Site, SiteId};
 
 type ByHost = HashMap<Box<[u8]>, Vec<Candidate>, foldhash::fast::FixedState>;
 
 /// All sites and rule lists of a snapshot, ready to be asked.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Router {
     hosts: Hosts,
-    /// The site-less rules.
-    global: RuleList,
+    lists: Lists,
+    /// Indexed by [`SiteId`].
+    ways: Box<[Way]>,
+}
+
+/// The rule lists.
+#[derive(Debug, Default)]
+pub(crate) struct Lists {
     /// Each site's own rules; indexed by [`SiteId`].
-    own: Vec<RuleList>,
+    pub(crate) own: Box<[RuleList]>,
+    /// Each project's rules; indexed by [`ProjectId`].
+    pub(crate) projects: Box<[RuleList]>,
+    /// The site-less rules.
+    pub(crate) global: RuleList,
+}
+
+/// Which lists a site's requests walk, behind the site's own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Way {
+    pub(crate) project: Option<ProjectId>,
+    /// The site-less rules take part, before `own_upstream`.
+    pub(crate) global: bool,
+    pub(crate) own_upstream: Option<RuleId>,
 }
 
 impl Router {
-    pub(crate) fn new(hosts: Hosts, own: Vec<RuleList>, global: RuleList) -> Self {
-        Self { hosts, global, own }
+    pub(crate) fn new(hosts: Hosts, sites: &[Site], lists: Lists) -> Self {
+        let way = |site: &Site| Way {
+            project: site.project,
+            global: site.inherit_global || site.own_upstream.is_none(),
+            own_upstream: site.own_upstream,
+        };
+        Self { hosts, lists, ways: sites.iter().map(way).collect() }
     }
 
-    /// The site's own rules, then the site-less ones, which take part for every site as long as no site can have an
-    /// upstream of its own.
+    #[inline]
     pub(crate) fn route(&self, request: &RouteRequest<'_>, scratch: &mut Scratch) -> Result<Route, NoRoute> {
-        let found = self.hosts.find(request);
-        let own = found.as_ref().and_then(|found| self.own.get(found.site.index()));
+        let Some(found) = self.hosts.find(request) else {
+            let rule = self.lists.global.winner(request, &mut scratch.tables);
+            let none =
+                if self.lists.global.is_empty() { NoRoute::NoSite } else { NoRoute::NoRule { site: None } };
+            return Ok(Route { site: None, rule: rule.ok_or(none)?, tenant: None });
+        };
+        let site = Some(found.site);
+        let rule = self.winner(found.site, request, scratch).ok_or(NoRoute::NoRule { site })?;
+        let tenant = (found.tenant_bytes > 0).then_some(0..found.tenant_bytes);
+        Ok(Route { site, rule, tenant })
+    }
+
+    /// The maps from hosts to sites.
+    pub(crate) fn hosts(&self) -> &Hosts {
+        &self.hosts
+    }
+
+    /// All rule lists.
+    pub(crate) fn lists(&self) -> &Lists {
+        &self.lists
+    }
+
+    /// Which lists the requests of a site walk behind its own.
+    pub(crate) fn way(&self, site: SiteId) -> Option<&Way> {
+        self.ways.get(site.index())
+    }
+
+    /// The first rule that takes the request, over the lists of its site in their order.
+    fn winner(&self, site: SiteId, request: &RouteRequest<'_>, scratch: &mut Scratch) -> Option<RuleId> {
+        let way = self.ways.get(site.index())?;
         let tables = &mut scratch.tables;
-        let rule = own.and_then(|list| list.winner(request, tables));
-        let rule = rule.or_else(|| self.global.winner(request, tables));
-        let rule = rule.ok_or(match found {
-            None if self.global.is_empty() => NoRoute::NoSite,
-            _ => NoRoute::NoRule,
-        })?;
-        let tenant = found.as_ref().filter(|found| found.tenant_bytes > 0).map(|found| 0..found.tenant_bytes);
-        Ok(Route { site: found.map(|found| found.site), rule, tenant })
+        if let Some(rule) = self.lists.own.get(site.index()).and_then(|list| list.winner(request, tables)) {
+            return Some(rule);
+        }
+        let project = way.project.and_then(|project| self.lists.projects.get(project.index()));
+        if let Some(rule) = project.and_then(|list| list.winner(request, tables)) {
+            return Some(rule);
+        }
+        let global = if way.global { self.lists.global.winner(request, tables) } else { None };
+        global.or(way.own_upstream)
     }
 }
 
@@ -89,6 +141,36 @@ impl Hosts {
         candidates.insert(at, candidate);
     }
 
+    /// The sites under all of their hosts, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Candidate> {
+        self.exact.values().chain(self.wildcard.values()).flatten().chain(&self.any)
+    }
+
+    /// The sites that a request of `host`, which is in its canonical form, may meet, in the order in which they are
+    /// tried.
+    pub(crate) fn candidates<'h>(&'h self, host: &'h [u8]) -> impl Iterator<Item = &'h Candidate> {
+        let dots = host.iter().enumerate().filter(|(at, byte)| **byte == b'.' && *at > 0).map(|(at, _)| at);
+        let names = dots.filter(|_| !host.starts_with(b"[")).filter_map(|dot| host.get(dot + 1..));
+        let wildcards = names.filter_map(|name| self.wildcard.get(name));
+        self.exact.get(host).into_iter().chain(wildcards).flatten().chain(&self.any)
+    }
+
+    /// The sites that a request of `host`, as it was sent, may meet, in the order in which they are tried, each behind the
+    /// host that it stands under. For explanations: this allocates.
+    pub(crate) fn contenders(&self, host: Option<&[u8]>) -> Vec<(String, &Candidate)> {
+        let mut buffer = [0; 256];
+        let host = host.and_then(|host| canonical(host, &mut buffer)).unwrap_or_default();
+        let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
+        let exact = self.exact.get(host).map(|candidates| (text(host), candidates));
+        let dots = host.iter().enumerate().filter(|(at, byte)| **byte == b'.' && *at > 0).map(|(at, _)| at);
+        let names = dots.filter(|_| !host.starts_with(b"[")).filter_map(|dot| host.get(dot + 1..));
+        let wildcards =
+            names.filter_map(|name| Some((format!("*.{}", text(name)), self.wildcard.get(name)?)));
+        let by_host = exact.into_iter().chain(wildcards).chain([("*".to_owned(), &self.any)]);
+        let contenders = by_host.flat_map(|(host, sites)| sites.iter().map(move |site| (host.clone(), site)));
+        contenders.collect()
+    }
+
     /// The best host that has a site for the request's listener and path.
     fn find(&self, request: &RouteRequest<'_>) -> Option<Found> {
         self.find_named(request).or_else(|| Some(Found { site: pick(&self.any, request)?, tenant_bytes: 0 }))
@@ -130,11 +212,13 @@ fn pick(candidates: &[Candidate], request: &RouteRequest<'_>) -> Option<SiteId> 
 }
 
 impl Candidate {
-    fn is_on(&self, listener: &str) -> bool {
+    /// Whether it is on the listener of this identity.
+    pub(crate) fn is_on(&self, listener: &str) -> bool {
         self.listeners.as_deref().is_none_or(|listeners| listeners.iter().any(|own| **own == *listener))
     }
 
-    fn takes(&self, path: &[u8]) -> bool {
+    /// Whether the path has its prefix.
+    pub(crate) fn takes(&self, path: &[u8]) -> bool {
         path.strip_prefix(&*self.path_prefix)
             .is_some_and(|rest| self.path_prefix.is_empty() || matches!(rest.first(), None | Some(b'/')))
     }

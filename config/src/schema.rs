@@ -5,6 +5,8 @@
 //! reported; what must be there is listed as `required` in the schema. Ranges of durations and sizes are the schema
 //! extensions `x-minimum` and `x-maximum`.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -13,13 +15,15 @@ use crate::value::{AutoOr, Size, Span, TextOrFalse};
 /// Keys that the specification has and this version has not, by the table they belong to (its path without
 /// indexes). They are refused like any unknown key, but with their own message.
 pub(crate) const LATER: &[(&str, &[&str])] = &[
-    ("", &["egress", "admin", "projects", "auth", "certificates"]),
-    ("/limits", &["max_timeout"]),
+    ("", &["egress", "admin", "auth", "certificates"]),
     ("/listeners", &["tls", "http2", "proxy_protocol"]),
     ("/upstreams", UPSTREAM_LATER),
     ("/upstreams/backends", &["weight", "backup"]),
     ("/sites", SITE_LATER),
+    ("/sites/upstream", UPSTREAM_LATER),
+    ("/sites/upstream/backends", &["weight", "backup"]),
     ("/sites/rules", RULE_LATER),
+    ("/projects/rules", RULE_LATER),
     ("/rules", RULE_LATER),
 ];
 
@@ -49,47 +53,11 @@ const UPSTREAM_LATER: &[&str] = &[
     "dns_refresh",
 ];
 
-const SITE_LATER: &[&str] = &[
-    "project",
-    "inherit_rules",
-    "inherit_global",
-    "base_header",
-    "auth",
-    "https_redirect",
-    "static_dir",
-    "upstream",
-    "strategy",
-    "backends",
-    "max_active",
-    "max_queued",
-    "queue_timeout",
-    "headers",
-    "request_headers",
-    "response_headers",
-    "timeouts",
-    "forwarded",
-    "count_tunnels",
-];
+const SITE_LATER: &[&str] =
+    &["auth", "https_redirect", "static_dir", "max_active", "max_queued", "queue_timeout", "count_tunnels"];
 
-const RULE_LATER: &[&str] = &[
-    "pattern",
-    "rewrite",
-    "strip_prefix",
-    "static_dir",
-    "redirect",
-    "respond",
-    "change_origin",
-    "secure",
-    "timeout",
-    "headers",
-    "request_headers",
-    "response_headers",
-    "forward_credentials",
-    "auth",
-    "public_routes",
-    "retries",
-    "max_request_body",
-];
+const RULE_LATER: &[&str] =
+    &["static_dir", "secure", "forward_credentials", "auth", "public_routes", "retries"];
 
 /// Ringway's configuration file, `ringway.toml`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -114,9 +82,14 @@ pub(crate) struct Config {
     /// Virtual hosts. The host of a request chooses its site: an exact name first, then the longest wildcard, then
     /// `*`; among sites of one host the longest `path_prefix` that fits.
     pub(crate) sites: Vec<Site>,
-    /// Rules for every site, tried after the site's own and where there is no site. The first enabled rule that
-    /// matches path, method and upgrade wins; where none does, the client gets 404.
+    /// Rules that several sites share. A site names its project with `project`.
+    pub(crate) projects: Vec<Project>,
+    /// Rules for every site, tried after the site's own and its project's and where there is no site. The first enabled
+    /// rule that matches path, method and upgrade wins; where none does, the client gets 404.
     pub(crate) rules: Vec<Rule>,
+    /// What must become of certain requests. A configuration that breaks an expectation is refused, and told which rule
+    /// wins instead.
+    pub(crate) expect: Vec<Expect>,
 }
 
 /// The process.
@@ -232,8 +205,11 @@ pub(crate) struct Limits {
     /// A request body; past it the client gets 413. `"0"`: no limit.
     #[schemars(extend("x-minimum" = "0", "x-maximum" = "1024TiB"))]
     pub(crate) max_request_body: Size,
-    /// Memory for the matching table of one rule list, and again while it is built. A list that needs more is
-    /// refused.
+    /// The longest `timeout` that a rule may set.
+    #[schemars(extend("x-minimum" = "1s", "x-maximum" = "1d"))]
+    pub(crate) max_timeout: Span,
+    /// Memory for the matching tables of one rule list, and again while one is built. Rules that do not fit are matched by
+    /// tables that are made as paths come, which costs more per request; a warning names them.
     #[schemars(extend("x-minimum" = "64KiB", "x-maximum" = "4GiB"))]
     pub(crate) rule_table: Size,
 }
@@ -249,6 +225,7 @@ impl Default for Limits {
             trailers: Size(wire.trailer_bytes.into()),
             trailer_fields: wire.trailer_fields,
             max_request_body: Size(0),
+            max_timeout: seconds(60),
             rule_table: Size(64 << 20),
         }
     }
@@ -369,7 +346,7 @@ pub(crate) struct Backend {
 }
 
 /// A virtual host.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("required" = ["name", "hosts"]))]
 pub(crate) struct Site {
@@ -384,14 +361,188 @@ pub(crate) struct Site {
     /// The paths it takes, by whole segments: `"/admin"` takes /admin and /admin/x, not /administrator. Without this
     /// key, every path.
     pub(crate) path_prefix: Option<String>,
-    /// Its own rules, tried before those of every site. The keys are those of `[[rules]]`.
+    /// Its own rules, tried before all others. The keys are those of `[[rules]]`.
     pub(crate) rules: Vec<Rule>,
+    /// The project whose rules are tried after the site's own.
+    pub(crate) project: Option<String>,
+    /// Try the project's rules. With false the site has those of no project.
+    pub(crate) inherit_rules: bool,
+    /// Where requests go that none of the site's and its project's rules takes: the name of an upstream, or an
+    /// upstream without a name, such as `{ backends = [{ url = "http://127.0.0.1:3000" }] }`. A site that has one uses
+    /// no rules of `[[rules]]`, unless `inherit_global` says so.
+    pub(crate) upstream: Option<UpstreamOf>,
+    /// Try the rules of `[[rules]]` before the site's own `upstream`. A site without one uses them in any case.
+    pub(crate) inherit_global: bool,
+    /// Send `x-base: /` to backends, and drop one that a client sends.
+    pub(crate) base_header: bool,
+    /// Fields to set in requests, before those of the rule: the same as `request_headers.set`.
+    pub(crate) headers: BTreeMap<String, String>,
+    /// Changes of request fields on the way to a backend, made before those of the rule that wins.
+    pub(crate) request_headers: FieldEdits,
+    /// Changes of response fields on the way to the client, made before those of the rule that wins.
+    pub(crate) response_headers: FieldEdits,
+    /// Its own timeouts; those that it does not set are the file's.
+    pub(crate) timeouts: SiteTimeouts,
+    /// Its own choice of forwarded fields; what it does not set is the file's.
+    pub(crate) forwarded: SiteForwarded,
+}
+
+impl Default for Site {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            hosts: Vec::new(),
+            listeners: None,
+            path_prefix: None,
+            rules: Vec::new(),
+            project: None,
+            inherit_rules: true,
+            upstream: None,
+            inherit_global: false,
+            base_header: false,
+            headers: BTreeMap::new(),
+            request_headers: FieldEdits::default(),
+            response_headers: FieldEdits::default(),
+            timeouts: SiteTimeouts::default(),
+            forwarded: SiteForwarded::default(),
+        }
+    }
+}
+
+/// Where a site's requests go that none of its rules takes.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum UpstreamOf {
+    /// The upstream of that name.
+    Named(String),
+    /// An upstream of its own.
+    Inline(InlineUpstream),
+}
+
+/// An upstream without a name.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["backends"]))]
+pub(crate) struct InlineUpstream {
+    /// Its servers, at least one; requests go to them in turn.
+    pub(crate) backends: Vec<Backend>,
+    /// Idle connections kept open to each backend, divided among the workers. 0: none is kept.
+    #[schemars(range(max = 65_536))]
+    pub(crate) keepalive: u32,
+}
+
+impl Default for InlineUpstream {
+    fn default() -> Self {
+        Self { backends: Vec::new(), keepalive: Upstream::default().keepalive }
+    }
+}
+
+/// Changes of a message's fields.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct FieldEdits {
+    /// Fields to set, in place of what came: `{ "X-Frame-Options" = "DENY" }`. `${NAME}` is an environment variable. The
+    /// value "auto" for the request id field (`server.request_id`, or else x-request-id) is the request's id.
+    pub(crate) set: BTreeMap<String, String>,
+    /// Fields to remove.
+    pub(crate) remove: Vec<String>,
+}
+
+impl FieldEdits {
+    /// Whether nothing is written.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.remove.is_empty()
+    }
+}
+
+/// A site's own timeouts.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct SiteTimeouts {
+    /// As in `[timeouts]`.
+    #[schemars(extend("x-minimum" = "1ms", "x-maximum" = "1d"))]
+    pub(crate) body: Option<Span>,
+    /// As in `[timeouts]`.
+    #[schemars(extend("x-minimum" = "1ms", "x-maximum" = "1d"))]
+    pub(crate) write: Option<Span>,
+    /// As in `[timeouts]`.
+    #[schemars(extend("x-minimum" = "1ms", "x-maximum" = "1h"))]
+    pub(crate) connect: Option<Span>,
+    /// As in `[timeouts]`; a rule's `timeout` is preferred.
+    #[schemars(extend("x-minimum" = "1ms", "x-maximum" = "1d"))]
+    pub(crate) response: Option<Span>,
+    /// As in `[timeouts]`.
+    #[schemars(extend("x-minimum" = "1ms", "x-maximum" = "1d"))]
+    pub(crate) upstream_body: Option<Span>,
+    /// As in `[timeouts]`.
+    #[schemars(extend("x-minimum" = "1ms", "x-maximum" = "30d"))]
+    pub(crate) tunnel_idle: Option<Span>,
+}
+
+/// A site's own choice of fields about the client.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct SiteForwarded {
+    /// As in `[forwarded]`.
+    pub(crate) x_forwarded: Option<bool>,
+    /// As in `[forwarded]`.
+    pub(crate) forwarded: Option<bool>,
+}
+
+/// Rules that several sites share.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["name"]))]
+pub(crate) struct Project {
+    /// The name that sites use; unique among projects.
+    pub(crate) name: String,
+    /// Its rules, tried after a site's own and before those of every site. The keys are those of `[[rules]]`.
+    pub(crate) rules: Vec<Rule>,
+}
+
+/// What must become of a request. Every key but `url` and `method` is an expectation; without any, some rule must take it.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["url"]))]
+pub(crate) struct Expect {
+    /// The request: `"http://example.com/api/users?id=1"`. With a port it comes to the first listener with that port, else
+    /// to the first listener. `ws://` asks for a WebSocket.
+    pub(crate) url: String,
+    /// Its method.
+    pub(crate) method: String,
+    /// The name of the rule that wins, `(upstream)` for a site's own upstream. Rules of different lists may have one name:
+    /// `site` and `upstream` tell them apart.
+    pub(crate) rule: Option<String>,
+    /// The site that the request meets.
+    pub(crate) site: Option<String>,
+    /// The upstream that it goes to: a name, or the origin of a `target` such as `"http://127.0.0.1:3000"`.
+    pub(crate) upstream: Option<String>,
+    /// The path and query that the backend gets, a target's base path included.
+    pub(crate) path: Option<String>,
+    /// The status of a request that is answered here: that of `respond` or `redirect`, 404 when no rule takes it, 400 when
+    /// its rewrite makes no valid path, 502 when an environment variable is not set.
+    #[schemars(range(min = 100, max = 599))]
+    pub(crate) status: Option<u16>,
+}
+
+impl Default for Expect {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            method: "GET".to_owned(),
+            rule: None,
+            site: None,
+            upstream: None,
+            path: None,
+            status: None,
+        }
+    }
 }
 
 /// One line of routing.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-#[schemars(extend("required" = ["name", "path"]))]
+#[schemars(extend("required" = ["name"]))]
 pub(crate) struct Rule {
     /// Its name, unique in its list.
     pub(crate) name: String,
@@ -400,17 +551,49 @@ pub(crate) struct Rule {
     /// Takes part in matching.
     pub(crate) enabled: bool,
     /// The paths it takes: `"/graphql"` exactly that; `"/api/*"` a prefix by whole segments (/api, /api/, /api/x, not
-    /// /apix); `"*.json"` a suffix; `"*"` or `"/*"` all. Matched as sent, dot segments removed, nothing decoded.
-    pub(crate) path: String,
+    /// /apix); `"*.json"` a suffix; `"*"` or `"/*"` all. Matched as sent, dot segments removed, nothing decoded. Exactly
+    /// one of `path` and `pattern`.
+    pub(crate) path: Option<String>,
+    /// The paths it takes, as a regular expression in JavaScript's dialect: `'^/v(\d+)/(.*)$'`. It is searched for in the
+    /// path, so write `^` and `$` for the whole of it. Matching takes linear time: there is no look-around and no
+    /// back-reference. Exactly one of `path` and `pattern`.
+    pub(crate) pattern: Option<String>,
     /// The methods it takes, such as `["GET", "HEAD"]`; without this key, all. GET does not cover HEAD.
     pub(crate) methods: Option<Vec<String>>,
     /// Takes WebSocket upgrades. With false it takes no part in matching one.
     pub(crate) ws: bool,
     /// Where its requests go: `"http://host:port/base"` (ws is read as http). The request's path is put after the
-    /// base path. Exactly one of `target` and `upstream`.
+    /// base path. `${NAME}` and `${NAME:-default}` are environment variables. Exactly one of `target`, `upstream`,
+    /// `redirect` and `respond`.
     pub(crate) target: Option<String>,
-    /// The name of the upstream its requests go to. Exactly one of `target` and `upstream`.
+    /// The name of the upstream its requests go to.
     pub(crate) upstream: Option<String>,
+    /// Answers with a redirect.
+    pub(crate) redirect: Option<Redirect>,
+    /// Answers with a fixed response.
+    pub(crate) respond: Option<Respond>,
+    /// The path that is sent in place of the request's: `"/v2/$1"`. `$1` to `$99` and `${name}` are what the pattern's groups
+    /// took, `$$` is a dollar. The query is kept.
+    pub(crate) rewrite: Option<String>,
+    /// Takes the prefix of `path` away before the path is sent: with `"/api/*"`, /api/users becomes /users. With an exact
+    /// path, the target's own path is sent.
+    pub(crate) strip_prefix: bool,
+    /// Send the backend's own authority as Host, and as Origin where the request has one. With false Host stays as it
+    /// came.
+    pub(crate) change_origin: bool,
+    /// How long the backend may take until its response head, in place of `timeouts.response`; at most
+    /// `limits.max_timeout`.
+    #[schemars(extend("x-minimum" = "1s", "x-maximum" = "1d"))]
+    pub(crate) timeout: Option<Span>,
+    /// The longest request body, in place of `limits.max_request_body`. `"0"`: no limit.
+    #[schemars(extend("x-minimum" = "0", "x-maximum" = "1024TiB"))]
+    pub(crate) max_request_body: Option<Size>,
+    /// Fields to set in requests: the same as `request_headers.set`.
+    pub(crate) headers: BTreeMap<String, String>,
+    /// Changes of request fields on the way to the backend.
+    pub(crate) request_headers: FieldEdits,
+    /// Changes of response fields on the way to the client, those of `redirect` and `respond` too.
+    pub(crate) response_headers: FieldEdits,
 }
 
 impl Default for Rule {
@@ -419,11 +602,60 @@ impl Default for Rule {
             name: String::new(),
             description: String::new(),
             enabled: true,
-            path: String::new(),
+            path: None,
+            pattern: None,
             methods: None,
             ws: true,
             target: None,
             upstream: None,
+            redirect: None,
+            respond: None,
+            rewrite: None,
+            strip_prefix: false,
+            change_origin: false,
+            timeout: None,
+            max_request_body: None,
+            headers: BTreeMap::new(),
+            request_headers: FieldEdits::default(),
+            response_headers: FieldEdits::default(),
         }
+    }
+}
+
+/// A redirect.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["to"]))]
+pub(crate) struct Redirect {
+    /// Where to: an http or https URL, or a path. `$1` and `${name}` are what the pattern's groups took, `${path}` is the
+    /// request's path, `$$` is a dollar; they stand behind scheme, host and port only. The request's query is kept
+    /// unless this has one.
+    pub(crate) to: String,
+    /// 301, 302, 303, 307 or 308. 307 and 308 keep the method; 301 and 308 are permanent.
+    #[schemars(range(min = 301, max = 308))]
+    pub(crate) status: u16,
+}
+
+impl Default for Redirect {
+    fn default() -> Self {
+        Self { to: String::new(), status: 308 }
+    }
+}
+
+/// A fixed response.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["status"]))]
+pub(crate) struct Respond {
+    /// Its status.
+    #[schemars(range(min = 200, max = 599))]
+    pub(crate) status: u16,
+    /// Its body, sent as `text/plain; charset=utf-8` unless `response_headers` sets a Content-Type.
+    pub(crate) body: String,
+}
+
+impl Default for Respond {
+    fn default() -> Self {
+        Self { status: 200, body: String::new() }
     }
 }

@@ -19,6 +19,13 @@ pub(crate) static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
     SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Config>().to_value()
 });
 
+/// What an optional field is when it is there: the choice beside null.
+fn without_null(schema: &'static Value) -> &'static Value {
+    let choices = schema.get("anyOf").and_then(Value::as_array);
+    let null = |choice: &Value| choice.get("type").is_some_and(|name| name == "null");
+    choices.and_then(|choices| choices.iter().find(|choice| !null(choice))).unwrap_or(schema)
+}
+
 /// Follows a `$ref` into the schema's definitions.
 pub(crate) fn resolved(schema: &'static Value) -> &'static Value {
     let target = schema.get("$ref").and_then(Value::as_str);
@@ -98,13 +105,20 @@ impl Shape {
             self.silence(&at.key(meant));
         }
         let finding = Finding::error(place, format!("unknown key `{key}`")).on_key();
-        self.findings.push(finding.did_you_mean(key, meant));
+        self.findings.push(match texts_for(key, schema) {
+            Some(texts) => {
+                finding.help(format!("fields stand in `{texts}`: {texts} = {{ {key:?} = \"…\" }}"))
+            }
+            None => finding.did_you_mean(key, meant),
+        });
         meant
     }
 
     fn value(&mut self, value: &Spanned<DeValue<'_>>, schema: Field, at: &Pointer) {
         match (value.get_ref(), schema.kind()) {
             (DeValue::Table(table), Kind::Table) => self.table(table, schema.inner, at),
+            (DeValue::Table(table), Kind::TextOrTable) => self.table(table, schema.table().inner, at),
+            (DeValue::Table(table), Kind::Texts) => self.texts(table, schema, at),
             (DeValue::Array(array), Kind::Array) => self.array(array, schema, at),
             (value, _) => {
                 if let Err((message, help)) = schema.check(value) {
@@ -112,6 +126,12 @@ impl Shape {
                     self.found(Finding { help, ..Finding::error(at.clone(), message) });
                 }
             }
+        }
+    }
+
+    fn texts(&mut self, table: &DeTable<'_>, schema: Field, at: &Pointer) {
+        for (key, value) in table {
+            self.value(value, schema.values(), &at.key(key.get_ref()));
         }
     }
 
@@ -140,6 +160,14 @@ fn missing<'t>(
 ) -> impl Iterator<Item = &'static str> + use<'t> {
     let required = schema.get("required").and_then(Value::as_array).into_iter().flatten();
     required.filter_map(Value::as_str).filter(|key| !table.contains_key(*key))
+}
+
+/// The key of `schema` that takes a table of fields, when `key` looks like a field's name: no key of this file has a
+/// hyphen.
+fn texts_for(key: &str, schema: &'static Value) -> Option<&'static str> {
+    let properties = schema.get("properties").and_then(Value::as_object).filter(|_| key.contains('-'))?;
+    let mut texts = properties.iter().filter(|(_, field)| Field::of(field).kind() == Kind::Texts);
+    texts.next().map(|(name, _)| name.as_str())
 }
 
 fn is_later(key: &str, table: &Pointer) -> bool {
@@ -211,13 +239,17 @@ pub(crate) enum Kind {
     AutoOrInteger,
     /// A text or false.
     TextOrFalse,
+    /// A text, or the table that is the second choice.
+    TextOrTable,
+    /// A table of any keys, each with a text.
+    Texts,
 }
 
 type Wrong = (String, Option<String>);
 
 impl Field {
     pub(crate) fn of(schema: &'static Value) -> Self {
-        Self { outer: schema, inner: resolved(schema) }
+        Self { outer: schema, inner: resolved(without_null(schema)) }
     }
 
     /// A keyword, wherever it stands.
@@ -230,10 +262,26 @@ impl Field {
         self.get("items").map_or(self, Self::of)
     }
 
+    /// What the values of a table of any keys are; the field itself when it is none.
+    fn values(self) -> Self {
+        self.get("additionalProperties").filter(|values| values.is_object()).map_or(self, Self::of)
+    }
+
+    /// The table among several choices; the field itself when there is none.
+    pub(crate) fn table(self) -> Self {
+        let choices = self.get("oneOf").and_then(Value::as_array);
+        let mut choices = choices.into_iter().flatten().map(Self::of);
+        choices.find(|choice| choice.inner.get("properties").is_some()).unwrap_or(self)
+    }
+
     pub(crate) fn kind(self) -> Kind {
         if let Some(choices) = self.get("oneOf").and_then(Value::as_array) {
             let auto = choices.iter().any(|choice| choice.get("const").is_some_and(Value::is_string));
-            return if auto { Kind::AutoOrInteger } else { Kind::TextOrFalse };
+            return match auto {
+                true => Kind::AutoOrInteger,
+                false if self.table().inner != self.inner => Kind::TextOrTable,
+                false => Kind::TextOrFalse,
+            };
         }
         match (self.get("x-kind").and_then(Value::as_str), self.type_name()) {
             (Some("duration"), _) => Kind::Duration,
@@ -244,6 +292,7 @@ impl Field {
             (_, "number") => Kind::Number,
             (_, "boolean") => Kind::Boolean,
             (_, "array") => Kind::Array,
+            _ if self.get("additionalProperties").is_some_and(Value::is_object) => Kind::Texts,
             _ => Kind::Table,
         }
     }
@@ -261,7 +310,7 @@ impl Field {
     /// Checks a value that is no table or array, or not where one is expected.
     fn check(self, value: &DeValue<'_>) -> Result<(), Wrong> {
         match (self.kind(), value) {
-            (Kind::Text | Kind::TextOrFalse, DeValue::String(_))
+            (Kind::Text | Kind::TextOrFalse | Kind::TextOrTable, DeValue::String(_))
             | (Kind::Boolean, DeValue::Boolean(_))
             | (Kind::TextOrFalse, DeValue::Boolean(false)) => Ok(()),
             (Kind::Word, DeValue::String(word)) => self.check_word(word),
@@ -344,13 +393,20 @@ impl Field {
             Kind::Boolean => "true or false".to_owned(),
             Kind::AutoOrInteger => "\"auto\" or an integer".to_owned(),
             Kind::TextOrFalse => "a string or false".to_owned(),
+            Kind::TextOrTable => "a string or a table".to_owned(),
+            Kind::Texts => "a table of strings".to_owned(),
         }
     }
 
-    /// The key that a table must have, when it is one.
-    fn only_required(self) -> Option<&'static str> {
-        match self.get("required").and_then(Value::as_array)?.as_slice() {
-            [Value::String(key)] => Some(key),
+    /// What to write where a table's only required key may be meant by a value.
+    fn as_only_key(self, value: &DeValue<'_>) -> Option<String> {
+        let [Value::String(key)] = self.get("required").and_then(Value::as_array)?.as_slice() else {
+            return None;
+        };
+        let kind = Self::of(self.inner.get("properties")?.get(key)?).kind();
+        match (kind, value) {
+            (Kind::Text, DeValue::String(text)) => Some(format!("write {{ {key} = {text:?} }}")),
+            (Kind::Integer, DeValue::Integer(number)) => Some(format!("write {{ {key} = {number} }}")),
             _ => None,
         }
     }
@@ -358,16 +414,16 @@ impl Field {
     fn wrong_type(self, value: &DeValue<'_>) -> Wrong {
         let message = format!("expected {}, found {}", self.expected(), found(value));
         let help = match (self.kind(), value) {
-            (Kind::Duration, DeValue::Integer(number)) => {
+            (Kind::Duration, DeValue::Integer(number)) if !number.as_str().starts_with('-') => {
                 Some(format!("write a unit: \"{}s\"", number.as_str()))
             }
-            (Kind::Size, DeValue::Integer(number)) => Some(format!("write a unit: \"{}B\"", number.as_str())),
+            (Kind::Size, DeValue::Integer(number)) if !number.as_str().starts_with('-') => {
+                Some(format!("write a unit: \"{}B\"", number.as_str()))
+            }
             (Kind::Array, DeValue::String(text)) if self.items().kind() == Kind::Text => {
                 Some(format!("write [{text:?}]"))
             }
-            (Kind::Table, DeValue::String(text)) => {
-                self.only_required().map(|key| format!("write {{ {key} = {text:?} }}"))
-            }
+            (Kind::Table, value) => self.as_only_key(value),
             (Kind::Array, DeValue::Table(_)) => {
                 Some("a table of a list has two brackets: [[...]]".to_owned())
             }
@@ -468,7 +524,7 @@ mod tests {
         for (table, keys) in LATER {
             let steps = Pointer((*table).to_owned()).steps().collect::<Vec<_>>();
             let schema = steps.iter().fold(Field::of(&SCHEMA), |field, step| {
-                Field::of(field.inner.get("properties").unwrap().get(step).unwrap()).items()
+                Field::of(field.inner.get("properties").unwrap().get(step).unwrap()).items().table()
             });
             for key in *keys {
                 assert!(

@@ -7,6 +7,8 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::schema::{InlineUpstream, UpstreamOf};
+
 /// The units of a duration, in nanoseconds, largest first.
 const DURATION_UNITS: [(&str, u64); 7] = [
     ("d", 86_400_000_000_000),
@@ -273,6 +275,46 @@ impl JsonSchema for TextOrFalse {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "oneOf": [{ "type": "string" }, { "const": false }] })
+    }
+}
+
+impl<'de> Deserialize<'de> for UpstreamOf {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = UpstreamOf;
+
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str("a string or a table")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<UpstreamOf, E> {
+                Ok(UpstreamOf::Named(name.to_owned()))
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<UpstreamOf, A::Error> {
+                let inline = InlineUpstream::deserialize(serde::de::value::MapAccessDeserializer::new(map));
+                inline.map(UpstreamOf::Inline)
+            }
+        }
+
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+impl JsonSchema for UpstreamOf {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "a name or an upstream".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let inline = generator.subschema_for::<InlineUpstream>();
+        json_schema!({ "oneOf": [{ "type": "string" }, inline] })
     }
 }
 

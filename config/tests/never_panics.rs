@@ -1,7 +1,8 @@
-//! Whatever the text: an answer, and no panic. Problems render, and their places lie in the text.
+//! Whatever the text: an answer, and no panic. Problems render, and their places lie in the text. What compiles routes,
+//! rewrites and redirects any path.
 
 use proptest::prelude::*;
-use ringway_config::{Compiler, Problems, RouteRequest, Source};
+use ringway_config::{Action, Compiler, Problems, Question, RouteRequest, Snapshot, Source, Variables};
 
 /// Every valid example file, and some that are not.
 const SEEDS: &[&str] = &[
@@ -10,10 +11,20 @@ const SEEDS: &[&str] = &[
     include_str!("../../tests/configs/valid/inline.toml"),
     include_str!("../../tests/configs/valid/same_host.toml"),
     include_str!("../../tests/configs/valid/warnings.toml"),
+    include_str!("../../tests/configs/valid/fields.toml"),
+    include_str!("../../tests/configs/valid/patterns.toml"),
+    include_str!("../../tests/configs/valid/projects.toml"),
+    include_str!("../../tests/configs/valid/rewrites.toml"),
+    include_str!("../../tests/configs/valid/variables.toml"),
     include_str!("../../tests/configs/invalid/types.toml"),
     include_str!("../../tests/configs/invalid/hosts.toml"),
     include_str!("../../tests/configs/invalid/paths.toml"),
     include_str!("../../tests/configs/invalid/targets.toml"),
+    include_str!("../../tests/configs/invalid/patterns.toml"),
+    include_str!("../../tests/configs/invalid/rewrites.toml"),
+    include_str!("../../tests/configs/invalid/redirects.toml"),
+    include_str!("../../tests/configs/invalid/fields.toml"),
+    include_str!("../../tests/configs/invalid/expectations.toml"),
 ];
 
 /// Pieces that a configuration is made of, and some that break it.
@@ -47,6 +58,29 @@ const PIECES: &[&str] = &[
     "upstream = \"a\"\n",
     "backends = [{ url = \"http://h\" }]\n",
     "methods = [\"GET\"]\n",
+    "[[projects]]\n",
+    "[[projects.rules]]\n",
+    "[[expect]]\n",
+    "project = \"a\"\n",
+    "pattern = '^/(?<n>a)|b+$'\n",
+    "rewrite = \"/$1${n}\"\n",
+    "strip_prefix = true\n",
+    "redirect = { to = \"https://h${path}\" }\n",
+    "respond = { status = 204 }\n",
+    "headers = { X-A = \"${V:-a}\" }\n",
+    "request_headers = { set = { A = \"auto\" }, remove = [\"B\"] }\n",
+    "upstream = { backends = [{ url = \"http://${V}\" }] }\n",
+    "url = \"http://a/a\"\n",
+    "${",
+    "$1",
+    "(?:",
+    "(?<",
+    ")",
+    "|",
+    "*",
+    "{2,}",
+    "[^",
+    "\\",
     "listeners",
     "rules",
     "name",
@@ -78,23 +112,61 @@ fn check(text: &str) -> Result<(), TestCaseError> {
         prop_assert_eq!(problems.render(&source, true).is_empty(), problems.is_empty());
         Ok(())
     };
-    match Compiler::new().compile(&source) {
+    let variables = [("V", "127.0.0.1"), ("EMPTY", "")].into_iter().collect::<Variables>();
+    match Compiler::with_variables(variables).compile(&source) {
         Err(found) => {
             prop_assert!(!found.is_empty());
             problems(&found)
         }
         Ok(compiled) => {
-            let request = RouteRequest {
-                listener: "",
-                host: Some(b"a.a"),
-                path: b"/a",
-                method: b"GET",
-                websocket: false,
-            };
-            let _ = compiled.snapshot.route(&request, &mut compiled.snapshot.scratch());
+            for path in PATHS {
+                follow(&compiled.snapshot, path)?;
+            }
             problems(&compiled.warnings)
         }
     }
+}
+
+/// Paths that requests may have, and some that wire would refuse.
+const PATHS: &[&[u8]] = &[
+    b"/a",
+    b"*",
+    b"",
+    b"/api/v1//x",
+    b"/v7/%0d%0a",
+    b"/a/../%2e%2E/b",
+    b"/\xff\0\r\n",
+    b"/auth//evil.com/$1${n}",
+];
+
+/// Routes a GET of `path`, and makes what its rule sends.
+fn follow(snapshot: &Snapshot, path: &[u8]) -> Result<(), TestCaseError> {
+    let request = RouteRequest { listener: "", host: Some(b"a.a"), path, method: b"GET", websocket: false };
+    let url = format!("http://a.a{}", String::from_utf8_lossy(path));
+    let _ = snapshot.explain(&Question { url: &url, method: "GET", websocket: false, listener: None });
+    let mut scratch = snapshot.scratch();
+    let Ok(route) = snapshot.route(&request, &mut scratch) else { return Ok(()) };
+    prop_assert!(snapshot.rule(route.rule).is_some());
+    for rule in &snapshot.rules {
+        match &rule.action {
+            Action::Forward(forward) => {
+                prop_assert!(snapshot.upstream(forward.upstream).is_some());
+                if let Ok(sent) = forward.path.sent(path, &mut scratch) {
+                    prop_assert!(path.is_empty() || !sent.of(path).is_empty(), "{:?}", rule);
+                }
+            }
+            Action::Redirect(redirect) => {
+                for query in [None, Some(&b"q=%zz\xff"[..])] {
+                    let location = redirect.location(path, query, &mut scratch);
+                    let is_clean =
+                        |location: &Vec<u8>| location.iter().all(|byte| (0x21..0x7F).contains(byte));
+                    prop_assert!(location.as_ref().map_or(true, is_clean), "{:?}", location);
+                }
+            }
+            Action::Respond(_) | Action::Unset(_) => {}
+        }
+    }
+    Ok(())
 }
 
 /// Takes bytes out, puts pieces in, or says a part twice, at places between characters.
@@ -109,6 +181,16 @@ fn mutated() -> impl Strategy<Value = String> {
             text
         })
     })
+}
+
+/// Patterns and templates, and what comes near them.
+fn text() -> impl Strategy<Value = String> {
+    let pieces = [
+        "/", "a", "b", "(", ")", "(?:", "(?<n>", "(?=", "|", "*", "+", "?", "{2}", "[a-z]", "[^/]", "[", "]",
+        ".", "^", "$", "\\d", "\\b", "\\", "\\1", "$1", "$2", "${n}", "${path}", "$$", "%2F", "%", "#", "ä",
+        " ", "http://h", "\r",
+    ];
+    prop::collection::vec(prop::sample::select(pieces.to_vec()), 0..8).prop_map(|pieces| pieces.concat())
 }
 
 proptest! {
@@ -142,6 +224,29 @@ proptest! {
         if let Ok(route) = snapshot.route(&request, &mut snapshot.scratch()) {
             prop_assert!(snapshot.rule(route.rule).is_some());
             prop_assert!(route.tenant.is_none_or(|tenant| host.unwrap().get(tenant).is_some()));
+        }
+    }
+    #[test]
+    fn on_rules_of_any_text(pattern in text(), template in text(), path in prop::collection::vec(any::<u8>(), 0..40)) {
+        let file = toml::toml! {
+            listeners = [{ address = ":80" }]
+            [[rules]]
+            name = "rewrite"
+            target = "http://127.0.0.1/base"
+            [[rules]]
+            name = "redirect"
+        };
+        let mut file = toml::Value::Table(file);
+        for (rule, key) in file["rules"].as_array_mut().unwrap().iter_mut().zip(["rewrite", "redirect"]) {
+            let rule = rule.as_table_mut().unwrap();
+            rule.insert("pattern".to_owned(), pattern.clone().into());
+            let to = toml::Table::from_iter([("to".to_owned(), toml::Value::from(template.clone()))]);
+            rule.insert(key.to_owned(), if key == "redirect" { to.into() } else { template.clone().into() });
+        }
+        let text = toml::to_string(&file).unwrap();
+        check(&text)?;
+        if let Ok(compiled) = Compiler::new().compile(&Source { name: "fuzz.toml", text: &text }) {
+            follow(&compiled.snapshot, &path)?;
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use ringway_config::{Compiler, NoRoute, RouteRequest, Snapshot, Source};
+use ringway_config::{Compiler, NoRoute, Owner, RouteRequest, SiteId, Snapshot, Source};
 
 /// Written so that both keys and tables may follow.
 const LISTENERS: &str = "listeners = [{ name = \"a\", address = \"127.0.0.1:1\" }, { name = \"b\", address = \"127.0.0.1:2\" }]\n";
@@ -34,7 +34,7 @@ fn get<'a>(host: Option<&'a str>, path: &'a str) -> RouteRequest<'a> {
 fn routed(snapshot: &Snapshot, request: &RouteRequest<'_>) -> String {
     match snapshot.route(request, &mut snapshot.scratch()) {
         Err(NoRoute::NoSite) => "no site".to_owned(),
-        Err(NoRoute::NoRule) => "no rule".to_owned(),
+        Err(NoRoute::NoRule { .. }) => "no rule".to_owned(),
         Ok(route) => {
             let site = route.site.map_or("-", |id| &*snapshot.site(id).unwrap().name);
             let rule = &snapshot.rule(route.rule).unwrap().name;
@@ -253,9 +253,8 @@ fn ids_of_rules_lead_to_their_sites_and_upstreams() {
         &(sites(&[("one", &["one.example"], ""), ("two", &["two.example"], "")])
             + &rules(&[("g", "/*", "")])),
     );
-    let names: Vec<_> =
-        snapshot.rules.iter().map(|rule| rule.site.map(|id| &*snapshot.site(id).unwrap().name)).collect();
-    assert_eq!(names, [Some("one"), Some("two"), None]);
+    let owners: Vec<_> = snapshot.rules.iter().map(|rule| rule.owner).collect();
+    assert_eq!(owners, [Owner::Site(SiteId(0)), Owner::Site(SiteId(1)), Owner::Everywhere]);
     assert_eq!(snapshot.sites[1].rules.len(), 1);
     assert_eq!(snapshot.rule(snapshot.sites[1].rules[0]).unwrap().name, "all");
     assert_eq!(snapshot.upstreams.len(), 1, "equal targets share their upstream");

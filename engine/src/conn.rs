@@ -290,8 +290,8 @@ async fn refuse(worker: &Worker, client: &Client, error: Error) -> After {
         via: settings.server.via,
     };
     let mut out = worker.bufs.take();
-    respond::error(&mut out, error, &asker);
-    worker.log.refused(worker, client, &settings, error);
+    let written = respond::error(&mut out, error, &asker);
+    worker.log.refused(worker, client, &settings, error, written);
     match client.write_all(&mut out, settings.timeouts.client_write).await {
         Ok(()) => After::Linger,
         Err(_) => After::Close,

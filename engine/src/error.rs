@@ -47,6 +47,8 @@ pub(crate) enum Error {
     NoSite,
     /// No rule for this path, method and upgrade.
     NoRule,
+    /// The rule's template makes no valid path, or no location, of this request.
+    BadRewrite,
     /// The request came back to us.
     Loop,
     /// The backend refuses connections or cannot be reached.
@@ -79,7 +81,8 @@ impl Error {
             | Self::RequestTimeout
             | Self::ClientGone
             | Self::NoSite
-            | Self::NoRule => Fault::Client,
+            | Self::NoRule
+            | Self::BadRewrite => Fault::Client,
             Self::UpstreamRefused
             | Self::UpstreamClosed
             | Self::UpstreamBadResponse

@@ -18,10 +18,13 @@ mod listener;
 mod net;
 mod outgoing;
 mod proxy;
+#[doc(hidden)]
+pub mod rehearsal;
 mod relay;
 mod request_id;
 mod respond;
 mod stats;
+mod terms;
 mod tunnel;
 mod upstream;
 mod view;

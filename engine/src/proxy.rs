@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
-use ringway_config::{NoRoute, RouteRequest, Rule, RuleId};
+use ringway_config::{Action, Forward, NoRoute, Respond, RouteRequest, RuleId, SentPath, Snapshot};
 use ringway_wire::forward::{self, MaxForwards};
 use ringway_wire::{BodyReader, Expect, FieldName, Framing, Method, RequestHead, UpgradeRequest};
 
@@ -18,7 +19,8 @@ use crate::net::patrol::Look;
 use crate::outgoing::{self, RequestEdits};
 use crate::relay::{Asked, Complete, Done, Failure, Flow, Relay, Stage};
 use crate::request_id::{self, RequestId};
-use crate::respond::{self, Asker};
+use crate::respond::{self, Asker, Written};
+use crate::terms::Terms;
 use crate::tunnel;
 use crate::upstream::{self, Backend, Endpoint, Upstream};
 use crate::view::{Settings, View};
@@ -40,15 +42,10 @@ pub(crate) async fn handle(
     head_bytes: usize,
 ) -> After {
     let settings = view.settings.clone();
-    let mut exchange = Exchange::begin(worker, client, &settings, heads, input);
+    let mut exchange = Exchange::begin(worker, client, &settings, view.terms.plain(), heads, input);
     let result = match exchange.route(view, &heads.request, input) {
         Ok(Target::Backend(target)) => exchange.forward(target, input, heads, head_bytes).await,
-        Ok(Target::Here) => {
-            let mut out = worker.bufs.take();
-            exchange.answer_here(&mut out, &heads.request, input.filled());
-            input.consume(head_bytes);
-            Ok(exchange.send_local(&mut out, input).await)
-        }
+        Ok(Target::Here(answer)) => Ok(exchange.answer_here(answer, input, &heads.request, head_bytes).await),
         Err(error) => {
             input.consume(head_bytes);
             Err(Failure::unsent(error))
@@ -65,8 +62,20 @@ pub(crate) async fn handle(
 /// Where a request goes.
 enum Target {
     Backend(Forwarding),
-    /// It is answered here: its Max-Forwards is used up.
-    Here,
+    /// It is answered here.
+    Here(Local),
+}
+
+/// What a request is answered with here.
+enum Local {
+    /// Its Max-Forwards is used up.
+    MaxForwards,
+    Redirect {
+        status: u16,
+        location: Vec<u8>,
+    },
+    /// As the rule says.
+    Respond(Arc<Respond>),
 }
 
 /// What a rule makes of a request.
@@ -75,12 +84,13 @@ struct Forwarding {
     view: Rc<View>,
     rule: RuleId,
     upstream: Rc<Upstream>,
+    path: SentPath,
     tenant: Option<Vec<u8>>,
 }
 
 impl Forwarding {
-    fn rule(&self) -> Option<&Rule> {
-        self.view.published.snapshot.rule(self.rule).map(|rule| &**rule)
+    fn rule(&self) -> Option<&Forward> {
+        self.view.published.snapshot.rule(self.rule)?.forward()
     }
 }
 
@@ -89,6 +99,8 @@ struct Exchange<'a> {
     worker: &'a Rc<Worker>,
     client: &'a Client,
     settings: &'a Settings,
+    /// What site and rule say; until they are known, what holds for all.
+    terms: Rc<Terms>,
     asked: Asked,
     body: BodyReader,
     flow: Flow,
@@ -105,6 +117,7 @@ impl<'a> Exchange<'a> {
         worker: &'a Rc<Worker>,
         client: &'a Client,
         settings: &'a Settings,
+        terms: Rc<Terms>,
         heads: &mut Heads,
         input: &Buf,
     ) -> Self {
@@ -130,6 +143,7 @@ impl<'a> Exchange<'a> {
             worker,
             client,
             settings,
+            terms,
             peer_trusted,
             client_address,
             request_id,
@@ -142,7 +156,7 @@ impl<'a> Exchange<'a> {
         let bytes = input.filled();
         self.acceptable(head, bytes)?;
         if forward::max_forwards(head, bytes) == MaxForwards::AnswerHere {
-            return Ok(Target::Here);
+            return Ok(Target::Here(Local::MaxForwards));
         }
         let host = head.authority().map(|authority| authority.host.of(bytes));
         let request = RouteRequest {
@@ -153,19 +167,69 @@ impl<'a> Exchange<'a> {
             websocket: self.asked.upgrades(),
         };
         let snapshot = &view.published.snapshot;
-        let route = snapshot.route(&request, &mut view.scratch.borrow_mut()).map_err(|none| match none {
-            NoRoute::NoSite => Error::NoSite,
-            NoRoute::NoRule => Error::NoRule,
-        })?;
+        let route = snapshot.route(&request, &mut view.scratch.borrow_mut());
+        let route = route.map_err(|none| self.unrouted(none, snapshot))?;
         let rule = snapshot.rule(route.rule).ok_or(Error::NoRule)?;
         if let Some(record) = &mut self.record {
             record.site = route.site.and_then(|site| snapshot.site(site)).cloned();
             record.rule = Some(rule.clone());
         }
-        let upstream = view.upstreams.get(rule.upstream.index()).ok_or(Error::NoRule)?;
-        let tenant = route.tenant.and_then(|range| host?.get(range)).map(<[u8]>::to_vec);
-        let upstream = upstream.clone();
-        Ok(Target::Backend(Forwarding { rule: route.rule, upstream, tenant, view }))
+        if let Some(terms) = view.terms.special(snapshot, &route, rule) {
+            self.terms = terms;
+            self.identify();
+        }
+        self.check_length(head)?;
+        match &rule.action {
+            _ if self.terms.unset => Err(Error::UpstreamDns),
+            Action::Unset(_) => Err(Error::UpstreamDns),
+            Action::Forward(forward) => {
+                let path = forward.path.sent(request.path, &mut view.scratch.borrow_mut());
+                let path = path.map_err(|_| Error::BadRewrite)?;
+                let upstream = view.upstreams.get(forward.upstream.index()).ok_or(Error::NoRule)?.clone();
+                let tenant = route.tenant.and_then(|range| host?.get(range)).map(<[u8]>::to_vec);
+                Ok(Target::Backend(Forwarding { rule: route.rule, upstream, path, tenant, view }))
+            }
+            Action::Redirect(redirect) => {
+                let query = head.query(bytes);
+                let location = redirect.location(request.path, query, &mut view.scratch.borrow_mut());
+                let location = location.map_err(|_| Error::BadRewrite)?;
+                Ok(Target::Here(Local::Redirect { status: redirect.status, location }))
+            }
+            Action::Respond(fixed) => Ok(Target::Here(Local::Respond(fixed.clone()))),
+        }
+    }
+
+    /// No rule took the request.
+    fn unrouted(&mut self, none: NoRoute, snapshot: &Snapshot) -> Error {
+        match none {
+            NoRoute::NoSite => Error::NoSite,
+            NoRoute::NoRule { site } => {
+                if let Some(record) = &mut self.record {
+                    record.site = site.and_then(|site| snapshot.site(site)).cloned();
+                }
+                Error::NoRule
+            }
+        }
+    }
+
+    /// Makes the request's id where site or rule send one and none is there.
+    fn identify(&mut self) {
+        if self.request_id.is_some() || !self.terms.needs_request_id() {
+            return;
+        }
+        let id = self.request_id.insert(RequestId::new());
+        if let Some(record) = &mut self.record {
+            record.identify(id);
+        }
+    }
+
+    /// A body that is announced to be longer than it may be.
+    fn check_length(&self, head: &RequestHead) -> Result<(), Error> {
+        let limit = self.terms.max_request_body_bytes;
+        match head.framing() {
+            Framing::Length(length) if limit > 0 && length > limit => Err(Error::BodyTooLarge),
+            _ => Ok(()),
+        }
     }
 
     /// What no rule could allow.
@@ -184,11 +248,7 @@ impl<'a> Exchange<'a> {
         if head.has(FieldName::Via) && forward::via_count(&head.fields, bytes) > VIA_PASSES {
             return Err(Error::Loop);
         }
-        let limit = self.settings.limits.max_request_body_bytes;
-        match head.framing() {
-            Framing::Length(length) if limit > 0 && length > limit => Err(Error::BodyTooLarge),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// Brings the request to a backend and the response to the client. A *reused* connection that fails before a byte of
@@ -205,6 +265,7 @@ impl<'a> Exchange<'a> {
             Failure::unsent(error)
         })?;
         let mut out = self.worker.bufs.take();
+        self.terms.request.take_out(&mut heads.request.fields, input.filled(), true);
         self.write_request(&mut out, &target, endpoint, &heads.request, input.filled());
         // From here on the exchange keeps its upstream, not the revision.
         drop(target.view);
@@ -221,6 +282,8 @@ impl<'a> Exchange<'a> {
                 worker: self.worker,
                 client: self.client,
                 settings: self.settings,
+                terms: &self.terms,
+                request_id: self.request_id.as_deref(),
                 backend: &backend,
                 asked: self.asked,
                 flow: &self.flow,
@@ -291,7 +354,7 @@ impl<'a> Exchange<'a> {
 
     async fn dial(&mut self, endpoint: &Endpoint) -> Result<Box<Backend>, Error> {
         self.note_try(endpoint);
-        upstream::dial(self.worker, endpoint, self.settings.timeouts.connect).await
+        upstream::dial(self.worker, endpoint, self.terms.timeouts.connect).await
     }
 
     fn note_try(&mut self, endpoint: &Endpoint) {
@@ -309,16 +372,19 @@ impl<'a> Exchange<'a> {
         head: &RequestHead,
         bytes: &[u8],
     ) {
-        let id_name = self.settings.server.request_id.as_deref();
+        let rule = target.rule();
         let edits = RequestEdits {
             settings: self.settings,
-            base_path: target.rule().map_or("", |rule| &rule.base_path),
+            terms: &self.terms,
+            base_path: rule.map_or("", |rule| &rule.base_path),
+            path: &target.path,
             authority: &endpoint.authority,
+            change_origin: rule.is_some_and(|rule| rule.change_origin),
             peer: self.client.peer,
             peer_trusted: self.peer_trusted,
             client: self.client_address,
             tenant: target.tenant.as_deref(),
-            request_id: id_name.zip(self.request_id.as_deref()),
+            request_id: self.request_id.as_deref(),
             upgrade: self.asked.upgrades(),
         };
         outgoing::request(out, head, bytes, &edits);
@@ -333,7 +399,7 @@ impl<'a> Exchange<'a> {
         }
         let part = self.body.read(input.filled_mut(), &self.settings.limits.wire);
         let part = part.map_err(|error| Error::Body(error.kind))?;
-        self.flow.count_request(part.data.len(), &self.settings.limits)?;
+        self.flow.count_request(part.data.len(), &self.terms)?;
         if part.data.is_empty() && !part.complete {
             input.consume(part.consumed);
             return Ok(());
@@ -346,7 +412,7 @@ impl<'a> Exchange<'a> {
 
     async fn tunnel(&mut self, backend: &Backend, from_client: Buf, from_backend: Buf) -> After {
         self.worker.counters.tunnels.add(1);
-        let idle = self.settings.timeouts.tunnel_idle;
+        let idle = self.terms.timeouts.tunnel_idle;
         // Nobody reads from a client whose backend takes nothing: a reset would go unnoticed.
         let _watched =
             self.client.registration.waiting(backend.stream.fd(), Look::PeerReset, self.worker.wheel.now());
@@ -374,8 +440,8 @@ impl<'a> Exchange<'a> {
         }
         let close = self.must_close_after(error, stage, input);
         let mut out = self.worker.bufs.take();
-        respond::error(&mut out, error, &self.asker(close, &self.worker.date()));
-        self.flow.status.set(respond::answer(error).status);
+        let written = respond::error(&mut out, error, &self.asker(close, &self.worker.date()));
+        self.note_answer(written);
         self.finish_local(&mut out, input, close).await
     }
 
@@ -386,13 +452,14 @@ impl<'a> Exchange<'a> {
             matches!(error, Error::Body(_) | Error::RequestTimeout | Error::BodyTooLarge | Error::BadUpgrade);
         // Once the relay has begun with a body, nobody else goes on with it.
         let begun = stage != Stage::Unsent && !self.body.is_complete();
-        let long = self.body.remaining().is_none_or(|left| left > (DRAIN_BYTES + input.len()) as u64);
-        !self.asked.persistent
-            || self.client.closing()
-            || in_doubt
-            || begun
-            || long
-            || self.asked.expects_continue()
+        in_doubt || begun || self.must_close(input.len())
+    }
+
+    /// Whether the client's connection closes after any answer of ours: because of one side's wish, or because too much of the
+    /// body, of which `here` bytes came, is still to come.
+    fn must_close(&self, here: usize) -> bool {
+        let long = self.body.remaining().is_none_or(|left| left > (DRAIN_BYTES + here) as u64);
+        !self.asked.persistent || self.client.closing() || long || self.asked.expects_continue()
     }
 
     fn asker<'d>(&'d self, close: bool, date: &'d [u8]) -> Asker<'d> {
@@ -406,28 +473,50 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    fn answer_here(&self, out: &mut Buf, head: &RequestHead, bytes: &[u8]) {
+    async fn answer_here(
+        &mut self,
+        answer: Local,
+        input: &mut Buf,
+        head: &RequestHead,
+        head_bytes: usize,
+    ) -> After {
+        let close = self.must_close(input.len() - head_bytes);
+        let mut out = self.worker.bufs.take();
         let date = self.worker.date();
-        let asker = self.asker(self.local_closes(), &date);
-        match head.method() {
-            Method::Trace => respond::trace(out, head, bytes, &asker),
-            _ => respond::options(out, &asker),
+        let written = self.write_local(&mut out, &answer, head, input.filled(), &self.asker(close, &date));
+        self.note_answer(written);
+        input.consume(head_bytes);
+        // It may hold the revision.
+        drop(answer);
+        self.finish_local(&mut out, input, close).await
+    }
+
+    fn note_answer(&self, written: Written) {
+        self.flow.status.set(written.status);
+        self.flow.response_bytes.set(written.body_bytes as u64);
+    }
+
+    /// Writes an answer of ours that is no error.
+    fn write_local(
+        &self,
+        out: &mut Buf,
+        answer: &Local,
+        head: &RequestHead,
+        bytes: &[u8],
+        asker: &Asker<'_>,
+    ) -> Written {
+        let changes = &self.terms.response;
+        match answer {
+            Local::MaxForwards if head.method() == Method::Trace => respond::trace(out, head, bytes, asker),
+            Local::MaxForwards => respond::options(out, asker),
+            Local::Redirect { status, location } => respond::redirect(out, *status, location, changes, asker),
+            Local::Respond(fixed) => respond::fixed(out, fixed, changes, asker),
         }
-        self.flow.status.set(200);
-    }
-
-    fn local_closes(&self) -> bool {
-        !self.asked.persistent || self.client.closing() || !self.body.is_complete()
-    }
-
-    async fn send_local(&mut self, out: &mut Buf, input: &mut Buf) -> After {
-        let close = self.local_closes();
-        self.finish_local(out, input, close).await
     }
 
     /// Sends an answer of ours, and reads what is left of the request when the connection goes on.
     async fn finish_local(&mut self, out: &mut Buf, input: &mut Buf, close: bool) -> After {
-        if self.client.write_all(out, self.settings.timeouts.client_write).await.is_err() {
+        if self.client.write_all(out, self.terms.timeouts.client_write).await.is_err() {
             return After::Close;
         }
         if close || !self.discard_body(input).await { After::Linger } else { After::KeepAlive }
@@ -447,7 +536,7 @@ impl<'a> Exchange<'a> {
             if self.body.is_complete() {
                 continue;
             }
-            self.client.reading.arm(self.settings.timeouts.client_body, Ends::Reading);
+            self.client.reading.arm(self.terms.timeouts.client_body, Ends::Reading);
             if !input.make_room(input.capacity()) || !matches!(self.client.read(input).await, Ok(n) if n > 0)
             {
                 return false;

@@ -17,6 +17,13 @@ pub(crate) enum RequestId {
     Taken(Box<str>),
 }
 
+impl RequestId {
+    /// A new one.
+    pub(crate) fn new() -> Self {
+        Self::New(hexadecimal(fastrand::u128(..)))
+    }
+}
+
 impl Deref for RequestId {
     type Target = str;
 
@@ -42,7 +49,7 @@ pub(crate) fn take(head: &mut RequestHead, bytes: &[u8], name: &str, peer_truste
         }
     }
     let kept = came.filter(|_| peer_trusted).and_then(|value| well_formed(value.of(bytes)));
-    kept.map_or_else(|| RequestId::New(hexadecimal(fastrand::u128(..))), |id| RequestId::Taken(id.into()))
+    kept.map_or_else(RequestId::new, |id| RequestId::Taken(id.into()))
 }
 
 fn well_formed(id: &[u8]) -> Option<&str> {

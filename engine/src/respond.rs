@@ -1,12 +1,14 @@
 //! The responses that Ringway makes itself: the one place where an error becomes a status, a code and a body. Nothing
 //! that a peer sent goes into them unescaped, no internal address, no text of the system's.
 
+use ringway_config::Respond;
 use ringway_wire::{
     FieldName, FieldSet, Framing, HeadErrorKind, Method, RequestHead, Sink, Version, encode, forward,
 };
 
 use crate::error::Error;
 use crate::net::buf::Buf;
+use crate::terms::Edits;
 
 /// What clients and logs call an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,11 +19,12 @@ pub(crate) struct Answer {
 }
 
 /// How many different codes there are.
-pub(crate) const CODES: usize = 21;
+pub(crate) const CODES: usize = 22;
 
 /// Every code, for counters; [`code_index`] gives places in it.
 pub(crate) const CODE_NAMES: [&str; CODES] = [
     "bad_request",
+    "bad_rewrite",
     "no_site",
     "no_rule",
     "method_not_allowed",
@@ -63,6 +66,7 @@ pub(crate) const fn answer(error: Error) -> Answer {
         }
         Error::Head(Head::ConnectMethod) | Error::Trace => (405, "Method Not Allowed", "method_not_allowed"),
         Error::Head(_) | Error::Body(_) | Error::BadUpgrade => (400, "Bad Request", "bad_request"),
+        Error::BadRewrite => (400, "Bad Request", "bad_rewrite"),
         Error::UpgradeVersion => (426, "Upgrade Required", "upgrade_required"),
         Error::Expectation => (417, "Expectation Failed", "expectation_failed"),
         Error::BodyTooLarge => (413, "Content Too Large", "content_too_large"),
@@ -101,8 +105,15 @@ pub(crate) struct Asker<'a> {
 /// The most bytes that an answer of ours takes, beside the request id.
 const ANSWER_BYTES: usize = 1024;
 
+/// What was written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Written {
+    pub(crate) status: u16,
+    pub(crate) body_bytes: usize,
+}
+
 /// Writes the response to an error behind what `out` holds.
-pub(crate) fn error(out: &mut Buf, error: Error, asker: &Asker<'_>) {
+pub(crate) fn error(out: &mut Buf, error: Error, asker: &Asker<'_>) -> Written {
     let answer = answer(error);
     let extra: &[u8] = match error {
         Error::Head(HeadErrorKind::ConnectMethod) | Error::Trace => {
@@ -115,7 +126,8 @@ pub(crate) fn error(out: &mut Buf, error: Error, asker: &Asker<'_>) {
     // Every other code says all that there is to say.
     let detail = error.detail().filter(|_| answer.status == 400);
     let body = body(answer, detail, asker.request_id);
-    local(out, answer.status, answer.reason, extra, b"application/json", body.as_bytes(), asker);
+    let fields = [b"Content-Type: application/json\r\n", extra];
+    local(out, (answer.status, answer.reason), asker, &fields, body.as_bytes())
 }
 
 fn body(answer: Answer, detail: Option<&'static str>, request_id: Option<&str>) -> String {
@@ -132,14 +144,14 @@ fn body(answer: Answer, detail: Option<&'static str>, request_id: Option<&str>) 
 }
 
 /// Answers OPTIONS whose Max-Forwards is used up (RFC 9110 section 7.6.2).
-pub(crate) fn options(out: &mut Buf, asker: &Asker<'_>) {
+pub(crate) fn options(out: &mut Buf, asker: &Asker<'_>) -> Written {
     let allow = b"Allow: GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS, TRACE\r\n";
-    local(out, 200, "OK", allow, b"", b"", asker);
+    local(out, (200, "OK"), asker, &[allow], b"")
 }
 
 /// Answers TRACE whose Max-Forwards is used up: the request's head as it came, without what could be secret (RFC 9110
 /// section 9.3.8).
-pub(crate) fn trace(out: &mut Buf, head: &RequestHead, bytes: &[u8], asker: &Asker<'_>) {
+pub(crate) fn trace(out: &mut Buf, head: &RequestHead, bytes: &[u8], asker: &Asker<'_>) -> Written {
     let secret = FieldSet::EMPTY
         .with(FieldName::Authorization)
         .with(FieldName::ProxyAuthorization)
@@ -151,38 +163,69 @@ pub(crate) fn trace(out: &mut Buf, head: &RequestHead, bytes: &[u8], asker: &Ask
     encode::request_line(&mut sink, head.method_bytes(bytes), &target);
     encode::kept_fields(&mut sink, &head.fields, bytes, secret);
     encode::end(&mut sink);
-    local(out, 200, "OK", b"", b"message/http", sink.written(), asker);
+    local(out, (200, "OK"), asker, &[b"Content-Type: message/http\r\n"], sink.written())
 }
 
-fn local(
+/// Answers with a rule's redirect.
+pub(crate) fn redirect(
     out: &mut Buf,
     status: u16,
-    reason: &str,
-    extra: &[u8],
-    content_type: &[u8],
-    body: &[u8],
+    location: &[u8],
+    changes: &Edits,
     asker: &Asker<'_>,
-) {
+) -> Written {
+    let mut lines = Vec::new();
+    if !changes.classes().contains(FieldName::Location) {
+        [b"Location: ", location, b"\r\n"].iter().for_each(|piece| lines.extend_from_slice(piece));
+    }
+    changes.append(&mut lines, asker.request_id);
+    local(out, (status, reason(status)), asker, &[&lines], b"")
+}
+
+/// Answers as a rule says.
+pub(crate) fn fixed(out: &mut Buf, answer: &Respond, changes: &Edits, asker: &Asker<'_>) -> Written {
+    let mut lines = Vec::new();
+    if !answer.body.is_empty() && !changes.classes().contains(FieldName::ContentType) {
+        lines.extend(b"Content-Type: text/plain; charset=utf-8\r\n");
+    }
+    changes.append(&mut lines, asker.request_id);
+    local(out, (answer.status, reason(answer.status)), asker, &[&lines], answer.body.as_bytes())
+}
+
+/// The reason phrase of a status that a configuration chose; empty for one without a name.
+fn reason(status: u16) -> &'static str {
+    http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or_default()
+}
+
+/// Writes a response of `fields`, whole lines in any pieces, and `body`.
+fn local(
+    out: &mut Buf,
+    (status, reason): (u16, &str),
+    asker: &Asker<'_>,
+    fields: &[&[u8]],
+    body: &[u8],
+) -> Written {
+    let field_bytes: usize = fields.iter().map(|piece| piece.len()).sum();
     out.compact();
-    out.grow(out.len() + ANSWER_BYTES + body.len());
+    out.grow(out.len() + ANSWER_BYTES + field_bytes + body.len());
     let mut sink = Sink::new(out.spare_mut());
     encode::status_line(&mut sink, status, reason.as_bytes());
-    if !content_type.is_empty() {
-        encode::field(&mut sink, b"Content-Type", content_type);
+    fields.iter().for_each(|piece| sink.put(piece));
+    // RFC 9110 section 8.6: no length where there can be no body. A 304 says only what a 200 would have had.
+    if !matches!(status, 204 | 304) {
+        encode::framing(&mut sink, Framing::Length(body.len() as u64));
     }
-    encode::framing(&mut sink, Framing::Length(body.len() as u64));
-    sink.put(extra);
     sink.put(connection(asker.close, asker.version));
     encode::field(&mut sink, b"Date", asker.date);
     if asker.via {
         forward::via(&mut sink, Version::Http11);
     }
     encode::end(&mut sink);
-    if asker.method != Method::Head {
-        sink.put(body);
-    }
+    let body = if asker.method == Method::Head { b"" } else { body };
+    sink.put(body);
     let written = sink.len();
     out.fill(written);
+    Written { status, body_bytes: body.len() }
 }
 
 /// The Connection field that tells a client how its connection goes on (RFC 9112 section 9.3).

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use ringway_config::{AccessLog, ForwardedSwitches, Limits, Scratch, Server, Snapshot, Timeouts};
+use ringway_config::{AccessLog, Limits, Scratch, Server, Snapshot, Timeouts};
 
 use crate::net::listen::Local;
+use crate::terms::KnownTerms;
 use crate::upstream::{Pools, Upstream};
 
 /// The addresses of the backends' host names, as `BackendAddress::Name` spells them. A name without addresses, or one
@@ -79,9 +80,20 @@ impl Shared {
 pub(crate) struct Settings {
     pub(crate) server: Server,
     pub(crate) limits: Limits,
+    /// Those that hold before a request has met its site.
     pub(crate) timeouts: Timeouts,
-    pub(crate) forwarded: ForwardedSwitches,
     pub(crate) access_log: AccessLog,
+}
+
+impl Settings {
+    pub(crate) fn of(snapshot: &Snapshot) -> Self {
+        Self {
+            server: snapshot.server.clone(),
+            limits: snapshot.limits,
+            timeouts: snapshot.timeouts,
+            access_log: snapshot.access_log.clone(),
+        }
+    }
 }
 
 /// A worker's view of one publication.
@@ -91,6 +103,7 @@ pub(crate) struct View {
     /// For [`Snapshot::route`]; borrowed for that call alone.
     pub(crate) scratch: RefCell<Scratch>,
     pub(crate) settings: Rc<Settings>,
+    pub(crate) terms: KnownTerms,
     /// By upstream id.
     pub(crate) upstreams: Vec<Rc<Upstream>>,
 }
@@ -106,14 +119,9 @@ impl View {
             Upstream::new(upstream, &published.names, &published.own_addresses, pools, workers)
         });
         let upstreams = upstreams.map(Rc::new).collect();
-        let settings = Rc::new(Settings {
-            server: snapshot.server.clone(),
-            limits: snapshot.limits,
-            timeouts: snapshot.timeouts,
-            forwarded: snapshot.forwarded,
-            access_log: snapshot.access_log.clone(),
-        });
+        let settings = Rc::new(Settings::of(snapshot));
+        let terms = KnownTerms::new(snapshot);
         let scratch = RefCell::new(snapshot.scratch());
-        Rc::new(Self { generation, scratch, settings, upstreams, published })
+        Rc::new(Self { generation, scratch, settings, terms, upstreams, published })
     }
 }

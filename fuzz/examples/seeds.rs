@@ -1,6 +1,7 @@
-//! Writes the seeds of all targets from the case files: `fuzz/corpus/TARGET/`.
+//! Writes the seeds of all targets from the case files and the table of patterns: `fuzz/corpus/TARGET/`.
 
 use ringway_casefile::{Case, Kind};
+use serde_json::Value;
 use std::path::Path;
 use std::{fs, io};
 
@@ -10,14 +11,35 @@ const SEED_BYTES_MAX: usize = 4096;
 fn main() -> io::Result<()> {
     let cases = ringway_casefile::load(&ringway_casefile::folder()).map_err(io::Error::other)?;
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
-    for (number, case) in cases.iter().enumerate().filter(|(_, case)| case.input.len() <= SEED_BYTES_MAX) {
-        for (target, bytes) in seeds(case) {
+    let cases = cases.iter().filter(|case| case.input.len() <= SEED_BYTES_MAX);
+    let seeds = cases.map(seeds).chain([patterns()]).enumerate();
+    for (number, seeds) in seeds {
+        for (place, (target, bytes)) in seeds.into_iter().enumerate() {
             let folder = corpus.join(target);
             fs::create_dir_all(&folder)?;
-            fs::write(folder.join(format!("case-{number}")), bytes)?;
+            fs::write(folder.join(format!("case-{number}-{place}")), bytes)?;
         }
     }
     Ok(())
+}
+
+/// The table's patterns on their paths, and what it refuses.
+fn patterns() -> Vec<(&'static str, Vec<u8>)> {
+    let table: Value =
+        serde_json::from_str(include_str!("../../config/tests/patterns/table.json")).expect("the table");
+    let rows = |key: &str| table[key].as_array().cloned().unwrap_or_default();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let seed = |pattern: &str, path: &str| {
+        let path = path.trim_start_matches('/').as_bytes();
+        ("pattern", [&[path.len() as u8], path, pattern.as_bytes()].concat())
+    };
+    let tried = rows("patterns").into_iter().flat_map(|row| {
+        let pattern = text(&row["pattern"]);
+        let paths = row["paths"].as_array().cloned().unwrap_or_default();
+        paths.into_iter().map(move |tried| seed(&pattern, &text(&tried["path"])))
+    });
+    let refused = rows("refused").into_iter().map(|row| seed(&text(&row["pattern"]), "/a"));
+    tried.chain(refused).collect()
 }
 
 fn seeds(case: &Case) -> Vec<(&'static str, Vec<u8>)> {
@@ -36,6 +58,9 @@ fn seeds(case: &Case) -> Vec<(&'static str, Vec<u8>)> {
     }
     if let Some(target) = input.split(|&byte| byte == b' ').nth(1).filter(|_| case.kind == Kind::Request) {
         seeds.push(("target", target.to_vec()));
+        let fields =
+            input.windows(2).position(|window| window == b"\r\n").map_or(&input[..0], |end| &input[end..]);
+        seeds.push(("rule", [&[target.len() as u8; 2], target, fields].concat()));
     }
     seeds
 }

@@ -6,6 +6,12 @@
 #[path = "../../engine/wire/tests/driver/mod.rs"]
 mod driver;
 
+mod pattern;
+mod rule;
+
+pub use pattern::pattern;
+pub use rule::rule;
+
 use ringway_wire::{
     BodyErrorKind, BodyReader, Framing, HeadError, Limits, Progress, RequestHead, ResponseHead,
     canonical_host, check_path, encode, forwardable_trailers, normalise_path, parse_authority,

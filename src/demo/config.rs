@@ -6,7 +6,11 @@ use super::backends::Addresses;
 
 /// The text, for a proxy at `listen` in front of these backends.
 pub(super) fn text(listen: SocketAddr, backends: &Addresses) -> String {
-    let Addresses { greeters: [one, two], echo, live } = backends;
+    front(listen, backends) + &sites(backends) + &rules(backends)
+}
+
+/// The process, its socket, and a pool.
+fn front(listen: SocketAddr, Addresses { greeters: [one, two], .. }: &Addresses) -> String {
     format!(
         r#"# What `ringway demo` runs. `ringway demo --print-config > ringway.toml` gives you a copy.
 
@@ -27,9 +31,17 @@ backends = [
     {{ url = "http://{two}" }},
 ]
 
-[[sites]]                           # a virtual host: its own rules are tried first
+"#
+    )
+}
+
+/// What hosts have for themselves.
+fn sites(Addresses { echo, .. }: &Addresses) -> String {
+    format!(
+        r#"[[sites]]                           # a virtual host: its own rules are tried first
 name = "api"
 hosts = ["api.localhost"]
+response_headers = {{ set = {{ "Cache-Control" = "no-store" }}, remove = ["X-Powered-By"] }}
 
 [[sites.rules]]
 name = "read-items"
@@ -37,16 +49,31 @@ path = "/items/*"                   # a prefix by whole segments: /items and /it
 methods = ["GET", "HEAD"]           # other methods look for another rule
 target = "http://{echo}/v1"  # a base path: the request's path is put after it
 
+[[sites.rules]]
+name = "versions"
+pattern = '^/v(\d+)/(?<rest>.*)$'   # a regular expression, as JavaScript has them
+rewrite = "/api/${{rest}}/version-$1"
+target = "http://{echo}"
+
 [[sites]]
 name = "tenants"
 hosts = ["*.tenants.localhost"]     # one or more labels; they go to the backend as x-vhost-tenant
+upstream = {{ backends = [{{ url = "http://{echo}" }}] }}   # takes what none of its rules takes
 
 [[sites.rules]]
-name = "tenant"
-path = "*"                          # every path
-target = "http://{echo}"
+name = "documents"
+path = "*.json"                     # a suffix
+methods = ["GET"]
+target = "http://{echo}/documents"
 
-[[rules]]                           # rules for every site, in this order; the first that matches wins
+"#
+    )
+}
+
+/// What all hosts share, and what must be so.
+fn rules(Addresses { echo, live, .. }: &Addresses) -> String {
+    format!(
+        r#"[[rules]]                           # rules for every site, in this order; the first that matches wins
 name = "page"
 path = "/"                          # exactly that
 target = "http://{live}"
@@ -62,12 +89,6 @@ path = "/echo/*"
 target = "http://{echo}"
 
 [[rules]]
-name = "documents"
-path = "*.json"                     # a suffix
-methods = ["GET"]
-target = "http://{echo}"
-
-[[rules]]
 name = "events"
 path = "/events"
 ws = false                          # takes no part when a WebSocket is asked for
@@ -79,9 +100,28 @@ path = "/chat"
 target = "ws://{live}"
 
 [[rules]]
+name = "moved"
+path = "/old/*"
+redirect = {{ to = "/echo${{path}}", status = 301 }}
+
+[[rules]]
+name = "private"
+path = "/internal/*"
+respond = {{ status = 403, body = "not from here\n" }}
+
+[[rules]]
 name = "broken"
 path = "/broken"
 target = "http://127.0.0.1:9"       # nobody listens there
+
+[[expect]]                          # what must become of a request: a file that breaks this is refused
+url = "http://api.localhost/v2/users?page=1"
+rule = "versions"
+path = "/api/users/version-2?page=1"
+
+[[expect]]
+url = "http://localhost/internal/metrics"
+status = 403
 "#
     )
 }
@@ -95,9 +135,10 @@ mod tests {
     fn it_compiles_without_a_warning() {
         let text = text("127.0.0.1:8080".parse().unwrap(), &Addresses::EXAMPLES);
         let source = Source { name: "demo", text: &text };
-        match Compiler::new().compile(&source) {
-            Ok(compiled) => {
-                assert!(compiled.warnings.is_empty(), "{}", compiled.warnings.render(&source, false))
+        match Compiler::new().check(&source) {
+            Ok(checked) => {
+                let warnings = checked.compiled.warnings;
+                assert!(warnings.is_empty(), "{}", warnings.render(&source, false));
             }
             Err(problems) => panic!("{}", problems.render(&source, false)),
         }

@@ -93,7 +93,10 @@ fn welcome(listen: SocketAddr, config: &str) -> String {
     format!(
         "\n{rule}\n{config}{rule}\n\
          That was the configuration. It is served on {base} now. In another terminal:\n\n\
-         {stops}Or open {base}/ in a browser. Ctrl-C ends the demo. Access log:\n\n"
+         {stops}Or open {base}/ in a browser. Or ask what becomes of a request, and why:\n\n\
+         ringway demo --print-config > demo.toml\n\
+         ringway explain --config demo.toml http://api.localhost/v2/users\n\n\
+         Ctrl-C ends the demo. Access log:\n\n"
     )
 }
 

@@ -41,10 +41,26 @@ pub(super) fn stops(base: &str) -> Vec<Stop> {
             format!("curl -si -X DELETE -H 'Host: api.localhost' {base}/items/7"),
         ),
         stop(
-            "A wildcard site; the backend gets x-vhost-tenant: acme.eu",
+            "A wildcard site with an upstream of its own; the backend gets x-vhost-tenant: acme.eu",
             format!("curl -s -H 'Host: acme.eu.tenants.localhost' {base}/any/path"),
         ),
-        stop("A rule by suffix:", format!("curl -s {base}/docs/readme.json")),
+        stop(
+            "A rule of the same site by suffix (the backend sees /documents/readme.json):",
+            format!("curl -s -H 'Host: acme.eu.tenants.localhost' {base}/readme.json"),
+        ),
+        stop(
+            "A rewrite by a pattern's groups; the backend sees /api/users/version-2?page=1",
+            format!("curl -s -H 'Host: api.localhost' '{base}/v2/users?page=1'"),
+        ),
+        stop(
+            "A field of the response that the site sets (Cache-Control: no-store):",
+            format!("curl -si -H 'Host: api.localhost' {base}/items/8"),
+        ),
+        stop(
+            "A redirect that keeps path and query; curl follows it:",
+            format!("curl -siL '{base}/old/page?q=1'"),
+        ),
+        stop("An answer without a backend (403):", format!("curl -si {base}/internal/metrics")),
         stop(
             "100 MB of unknown length go up in chunks as they come; nothing is stored on the way:",
             format!("head -c 100000000 /dev/zero | curl -s -T - {base}/echo/upload"),

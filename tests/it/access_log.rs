@@ -29,7 +29,7 @@ fn log_to(path: &str, more: &str) -> String {
 }
 
 /// A proxy whose access log is the file `access.log` in its directory.
-fn logging(config: Config, more: &str) -> Proxy {
+pub fn logging(config: Config, more: &str) -> Proxy {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("access.log");
     Proxy::start_in(directory, &config.section(&log_to(path.to_str().unwrap(), more)))
@@ -44,7 +44,8 @@ fn lines(path: &Path, count: usize) -> Vec<String> {
     lines
 }
 
-fn objects(proxy: &Proxy, count: usize) -> Vec<Value> {
+/// The lines of such a proxy's access log, once there are `count`.
+pub fn objects(proxy: &Proxy, count: usize) -> Vec<Value> {
     let lines = lines(&proxy.directory().join("access.log"), count);
     lines
         .iter()

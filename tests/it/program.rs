@@ -66,10 +66,10 @@ fn help_teaches_by_example() {
     let output = run(&["--help"]);
     assert_exit(&output, 0);
     let text = stdout(&output);
-    for part in ["run", "check", "demo", "config-schema", "Examples:", "Exit codes:"] {
+    for part in ["run", "check", "explain", "demo", "config-schema", "Examples:", "Exit codes:"] {
         assert!(text.contains(part), "{part} is not in\n{text}");
     }
-    for command in ["run", "check", "demo", "config-schema"] {
+    for command in ["run", "check", "explain", "demo", "config-schema"] {
         let output = run(&[command, "--help"]);
         assert_exit(&output, 0);
         let example = format!("  ringway {command}");
@@ -261,6 +261,9 @@ fn the_demos_file_can_run() {
     let output = run_in(directory.path(), &["check"]);
     assert_exit(&output, 0);
     assert_eq!(stderr(&output), "", "the demo's file has warnings");
+    let output = run_in(directory.path(), &["explain", "http://api.localhost/v2/users"]);
+    assert_exit(&output, 0);
+    assert!(stdout(&output).contains("/api/users/version-2"), "{}", stdout(&output));
 }
 
 /// What a line of the demo must show, told by a few words of what stands above it.
@@ -278,7 +281,7 @@ const fn shows(words: &'static str, exit: i32, parts: &'static [&'static str]) -
 /// curl's exit code when its --max-time is over.
 const TIME_OVER: i32 = 28;
 
-const TOUR: [Shows; 12] = [
+const TOUR: [Shows; 16] = [
     shows("two backends in turn", 0, &["GET /hello"]),
     shows(
         "the path untouched",
@@ -293,7 +296,15 @@ const TOUR: [Shows; 12] = [
     shows("a base path", 0, &["\"target\": \"/v1/items/7\""]),
     shows("a method that the rule does not take", 0, &["HTTP/1.1 404", "\"code\":\"no_rule\""]),
     shows("A wildcard site", 0, &["x-vhost-tenant: acme.eu\"", "\"target\": \"/any/path\""]),
-    shows("by suffix", 0, &["\"target\": \"/docs/readme.json\""]),
+    shows("by a pattern's groups", 0, &["\"target\": \"/api/users/version-2?page=1\""]),
+    shows("that the site sets", 0, &["Cache-Control: no-store", "\"target\": \"/v1/items/8\""]),
+    shows(
+        "that keeps path and query",
+        0,
+        &["HTTP/1.1 301", "Location: /echo/old/page?q=1", "\"target\": \"/echo/old/page?q=1\""],
+    ),
+    shows("without a backend", 0, &["HTTP/1.1 403", "not from here"]),
+    shows("by suffix", 0, &["\"target\": \"/documents/readme.json\""]),
     shows("100 MB of unknown length", 0, &["\"body_bytes\": 100000000", "transfer-encoding: chunked"]),
     shows("Server-sent events", TIME_OVER, &["data: tick 1", "data: tick 2", "data: tick 3"]),
     shows("A WebSocket", TIME_OVER, &["HTTP/1.1 101 ", "hello, what you send comes back"]),

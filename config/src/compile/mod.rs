@@ -2,11 +2,16 @@
 //!
 //! * this file reads the text, drives the checks, and gives every finding its place;
 //! * `settings` has the tables that stand once: server, limits, timeouts, access log;
-//! * `listeners`, `upstreams`, `sites` and `rules` have the lists of those names.
+//! * `listeners`, `upstreams`, `sites` and `rules` have the lists of those names;
+//! * `actions` has what becomes of a rule's requests, `edits` what rules and sites change of fields;
+//! * `expect` asks the finished snapshot whether it does what the file expects of it.
 //!
 //! Each of them turns its part of the written file into its part of the snapshot and notes what is wrong; where
 //! something is, the part is only as good as it can be, and no snapshot is made of it.
 
+mod actions;
+mod edits;
+mod expect;
 mod listeners;
 mod rules;
 mod settings;
@@ -21,12 +26,15 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::analysis::Analysis;
 use crate::problem::{Finding, Pointer, Problem, Problems, Severity, Source};
-use crate::router::Router;
+use crate::rewrite::GroupsCache;
+use crate::router::{Lists, Router};
 use crate::schema::Config;
 use crate::shape::Shape;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Project, Snapshot};
 use crate::table::TableCache;
+use crate::variables::{Variables, expanded};
 
 /// How many syntax errors are shown: what follows the first ones is mostly their echo.
 const SYNTAX_ERRORS_SHOWN_MAX: usize = 2;
@@ -35,7 +43,16 @@ const SYNTAX_ERRORS_SHOWN_MAX: usize = 2;
 /// of the lists that it touches.
 #[derive(Debug, Default)]
 pub struct Compiler {
+    variables: Variables,
     tables: TableCache,
+    groups: GroupsCache,
+}
+
+/// What becomes of the file's expectations.
+#[derive(Clone, Copy, Debug)]
+enum Expectations {
+    Checked,
+    Ignored,
 }
 
 /// A configuration that can run.
@@ -47,29 +64,87 @@ pub struct Compiled {
     pub warnings: Problems,
 }
 
+/// A configuration that can run, and what its rules can do.
+#[derive(Debug)]
+pub struct Checked {
+    /// What runs. Its warnings have those of the analysis among them.
+    pub compiled: Compiled,
+    /// Which rules win, where, and what hides the others.
+    pub analysis: Analysis,
+}
+
 impl Compiler {
-    /// A compiler that knows no tables yet.
+    /// A compiler that knows no tables yet, and no environment variables.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Compiles a configuration. Depends on nothing but the text: no file, no variable, no clock.
+    /// A compiler for which `${NAME}` is what `variables` says.
+    pub fn with_variables(variables: Variables) -> Self {
+        Self { variables, ..Self::default() }
+    }
+
+    /// Compiles a configuration. Depends on nothing but the text and the variables: no file, no clock.
     ///
     /// # Errors
     /// All problems of the text, warnings among them, in the order of their places.
     pub fn compile(&mut self, source: &Source<'_>) -> Result<Compiled, Problems> {
+        let compiled = self.compile_with(source, Expectations::Checked, |_, _, _| ());
+        compiled.map(|(compiled, ())| compiled)
+    }
+
+    /// Compiles a configuration and looks at what its rules can do: more warnings, at the price of a walk over all tables. A
+    /// configuration with problems is none that [`compile`](Self::compile) takes.
+    ///
+    /// # Errors
+    /// As [`compile`](Self::compile).
+    pub fn check(&mut self, source: &Source<'_>) -> Result<Checked, Problems> {
+        let checked = self.compile_with(source, Expectations::Checked, |snapshot, places, findings| {
+            let analysis = Analysis::of(snapshot);
+            analysis.warn(snapshot, places, findings);
+            analysis
+        });
+        checked.map(|(compiled, analysis)| Checked { compiled, analysis })
+    }
+
+    /// Compiles a configuration whether its expectations (`[[expect]]`) are met or not: for those who want to know why one is
+    /// not.
+    ///
+    /// # Errors
+    /// As [`compile`](Self::compile), without the problems of expectations.
+    pub fn compile_unexpecting(&mut self, source: &Source<'_>) -> Result<Compiled, Problems> {
+        let compiled = self.compile_with(source, Expectations::Ignored, |_, _, _| ());
+        compiled.map(|(compiled, ())| compiled)
+    }
+
+    /// Compiles, and has `look` see what came of it, with the place of each rule, by its id.
+    fn compile_with<T>(
+        &mut self,
+        source: &Source<'_>,
+        expectations: Expectations,
+        look: impl FnOnce(&Snapshot, &[Pointer], &mut Vec<Finding>) -> T,
+    ) -> Result<(Compiled, T), Problems> {
         let file = parse(source)?;
         let (written, shape) = read(&file)?;
-        let mut findings = Vec::new();
-        let parts = Parts::of(&written, &mut findings);
+        let mut context = Context { variables: &self.variables, findings: Vec::new() };
+        let parts = Parts::of(&written, &mut self.groups, &mut context);
+        let mut findings = context.findings;
         findings.retain(|finding| shape.leaves_open(&finding.at));
         findings.extend(shape.findings);
-        let snapshot =
-            if has_error(&findings) { None } else { parts.snapshot(&mut self.tables, &mut findings) };
+        let built = if has_error(&findings) { None } else { parts.snapshot(&mut self.tables, &mut findings) };
+        if let (Some((snapshot, _)), Expectations::Checked) = (&built, expectations) {
+            expect::check(&written.expect, snapshot, &mut findings);
+        }
+        let sound = built.filter(|_| !has_error(&findings));
+        let seen = sound.map(|(snapshot, places)| {
+            let seen = look(&snapshot, &places, &mut findings);
+            (snapshot, seen)
+        });
         self.tables.sweep();
+        self.groups.sweep();
         let problems = locate(findings, &file);
-        match snapshot {
-            Some(snapshot) => Ok(Compiled { snapshot, warnings: problems }),
+        match seen {
+            Some((snapshot, seen)) => Ok((Compiled { snapshot, warnings: problems }, seen)),
             None => Err(problems),
         }
     }
@@ -126,7 +201,7 @@ fn locate(findings: Vec<Finding>, file: &Spanned<DeTable<'_>>) -> Problems {
 fn located(findings: Vec<Finding>, file: &Spanned<DeTable<'_>>) -> impl Iterator<Item = Problem> {
     findings.into_iter().map(|finding| Problem {
         severity: finding.severity,
-        span: span(file, &finding.at, finding.at_key),
+        span: span(file, &finding.at, finding.at_key, finding.within),
         path: finding.at.0,
         message: finding.message,
         help: finding.help,
@@ -134,7 +209,12 @@ fn located(findings: Vec<Finding>, file: &Spanned<DeTable<'_>>) -> impl Iterator
 }
 
 /// Where a place stands in the text; for one that is not there, where it would belong. `None` for the whole file.
-fn span(file: &Spanned<DeTable<'_>>, at: &Pointer, at_key: bool) -> Option<Range<usize>> {
+fn span(
+    file: &Spanned<DeTable<'_>>,
+    at: &Pointer,
+    at_key: bool,
+    within: Option<usize>,
+) -> Option<Range<usize>> {
     let mut steps = at.steps();
     let (key, value) = entry(file.get_ref(), &steps.next()?)?;
     let (mut key_span, mut here) = (key.span(), value);
@@ -151,7 +231,18 @@ fn span(file: &Spanned<DeTable<'_>>, at: &Pointer, at_key: bool) -> Option<Range
         };
         (key_span, here) = (next_key, next_value);
     }
-    Some(if at_key { key_span } else { here.span() })
+    let inside = within.and_then(|offset| inside(here, offset));
+    inside.or_else(|| Some(if at_key { key_span } else { here.span() }))
+}
+
+/// The place of one character of a text; `None` for a text that is written with escapes or on several lines, whose bytes stand
+/// elsewhere.
+fn inside(value: &Spanned<DeValue<'_>>, offset: usize) -> Option<Range<usize>> {
+    let DeValue::String(text) = value.get_ref() else { return None };
+    let Range { start, end } = value.span();
+    let one_quote = end - start == text.len() + 2;
+    let character = text.get(offset..)?.chars().next().map_or(0, char::len_utf8);
+    one_quote.then_some(start + 1 + offset..start + 1 + offset + character)
 }
 
 type Entry<'t, 'i> = (&'t Spanned<toml::de::DeString<'i>>, &'t Spanned<DeValue<'i>>);
@@ -160,36 +251,79 @@ fn entry<'t, 'i>(table: &'t DeTable<'i>, key: &str) -> Option<Entry<'t, 'i>> {
     table.get_key_value(key)
 }
 
+/// What all checks see and add to.
+struct Context<'w> {
+    variables: &'w Variables,
+    findings: Vec<Finding>,
+}
+
+impl Context<'_> {
+    /// `text`, which stands at `at`, with its variables replaced. `None`, and a finding, when it cannot be read.
+    ///
+    /// # Errors
+    /// The variable that is not set and has no default; a warning says so.
+    fn expanded(&mut self, text: &str, at: &Pointer) -> Result<Option<String>, String> {
+        let expanded = match expanded(text, self.variables) {
+            Ok(expanded) => expanded,
+            Err(fault) => {
+                self.findings.push(Finding::fault(at.clone(), fault));
+                return Ok(None);
+            }
+        };
+        let Some(variable) = expanded.unset.into_iter().next() else { return Ok(Some(expanded.text)) };
+        let message = format!("the environment variable {variable} is not set: what needs it answers 502");
+        let finding = Finding::warning(at.clone(), message);
+        self.findings.push(finding.help(format!("set it, or write ${{{variable}:-default}}")));
+        Err(variable)
+    }
+}
+
 /// Everything but the rule tables.
 struct Parts {
     settings: settings::Settings,
     listeners: listeners::Listeners,
     upstreams: upstreams::Upstreams,
     sites: sites::Sites,
+    projects: Vec<Project>,
     rules: rules::Rules,
 }
 
 impl Parts {
-    fn of(written: &Config, findings: &mut Vec<Finding>) -> Self {
-        let settings = settings::Settings::of(written, findings);
-        let listeners = listeners::Listeners::of(&written.listeners, findings);
-        let mut upstreams = upstreams::Upstreams::of(&written.upstreams, findings);
-        let mut sites = sites::Sites::of(&written.sites, &listeners, findings);
-        let rules = rules::Rules::of(written, &mut upstreams, &mut sites, findings);
-        Self { settings, listeners, upstreams, sites, rules }
+    fn of(written: &Config, groups: &mut GroupsCache, context: &mut Context<'_>) -> Self {
+        let settings = settings::Settings::of(written, &mut context.findings);
+        let listeners = listeners::Listeners::of(&written.listeners, &mut context.findings);
+        let mut upstreams = upstreams::Upstreams::of(&written.upstreams, context);
+        let mut projects = sites::projects(&written.projects, &mut context.findings);
+        let mut sites = sites::Sites::of(written, &listeners, &projects, &settings, context);
+        let actions = actions::Actions { upstreams: &mut upstreams, groups };
+        let mut around = rules::Surroundings { context, actions, settings: &settings };
+        let rules = rules::Rules::of(written, &mut sites.list, &mut projects, &mut around);
+        Self { settings, listeners, upstreams, sites, projects, rules }
     }
 
-    /// Builds the tables of a sound configuration, and notes what it leaves without use. `None`, and a finding for each
-    /// of them, when some tables are over their budget.
-    fn snapshot(self, tables: &mut TableCache, findings: &mut Vec<Finding>) -> Option<Snapshot> {
+    /// Builds the tables of a sound configuration, and notes what it leaves without use. The places are those of the rules, by
+    /// their ids. `None`, and a finding for each
+    /// of them, when some tables cannot be built.
+    fn snapshot(
+        self,
+        tables: &mut TableCache,
+        findings: &mut Vec<Finding>,
+    ) -> Option<(Snapshot, Vec<Pointer>)> {
         self.upstreams.warn_of_unused(findings);
-        self.rules.warn_of_nothing(findings);
-        let mut lists = self.rules.lists.into_iter().map(|list| list.build(tables, &self.settings, findings));
-        let global = lists.next()?;
-        let own: Vec<_> = lists.collect();
-        let router = Router::new(self.sites.hosts, own.into_iter().collect::<Option<_>>()?, global?);
+        self.rules.warn_of_nothing(&self.sites.list, findings);
+        let known = (&*self.rules.list, &*self.rules.places);
+        let mut build = |draft: rules::Draft| draft.build(tables, &self.settings, known, findings);
+        let global = build(self.rules.global);
+        let own: Vec<_> = self.rules.own.into_iter().map(&mut build).collect();
+        let projects: Vec<_> = self.rules.projects.into_iter().map(&mut build).collect();
+        let lists = Lists {
+            own: own.into_iter().collect::<Option<_>>()?,
+            projects: projects.into_iter().collect::<Option<_>>()?,
+            global: global?,
+        };
+        let router = Router::new(self.sites.hosts, &self.sites.list, lists);
         let settings = self.settings;
-        Some(Snapshot {
+        let snapshot = Snapshot {
             server: settings.server,
             listeners: shared(self.listeners.list),
             limits: settings.limits,
@@ -198,9 +332,11 @@ impl Parts {
             access_log: settings.access_log,
             upstreams: shared(self.upstreams.list),
             sites: shared(self.sites.list),
+            projects: shared(self.projects),
             rules: shared(self.rules.list),
             router,
-        })
+        };
+        Some((snapshot, self.rules.places))
     }
 }
 
@@ -241,4 +377,10 @@ fn bad_name(name: &str) -> Option<String> {
         return Some("a name has no control characters and no white space around it".to_owned());
     }
     None
+}
+
+/// Whether `text` is a token, such as a method or a field's name (RFC 9110 5.6.2).
+fn is_token(text: &str) -> bool {
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(token)
 }

@@ -1,149 +1,270 @@
-//! The rules: each site's own and the site-less ones, their patterns, methods, and where they go.
+//! The rules: each site's own, each project's and the site-less ones; their paths, methods, and lists. What becomes of a
+//! rule's requests is read in `actions`.
 
-use super::Names;
+use super::actions::{self, Actions};
+use super::edits;
 use super::settings::Settings;
-use super::sites::Sites;
-use super::upstreams::Upstreams;
-use crate::address;
+use super::{Context, Names, is_token};
 use crate::list::{Entry, RuleList};
-use crate::pattern::PathPattern;
+use crate::pattern::{PathPattern, Regex, RegexFault};
 use crate::problem::{Finding, Pointer};
 use crate::schema;
-use crate::snapshot::{Rule, RuleId, SiteId, UpstreamId};
-use crate::table::{TableCache, TableError};
+use crate::snapshot::{Action, Edits, Owner, Paths, Project, ProjectId, Rule, RuleId, Site, SiteId};
+use crate::table::TableCache;
 
 /// All rules and their lists.
 #[derive(Default)]
 pub(super) struct Rules {
-    /// Every rule: each site's in file order, then the site-less ones.
+    /// Every rule, in the order of [`Snapshot::rules`](crate::snapshot::Snapshot::rules).
     pub(super) list: Vec<Rule>,
-    /// The site-less list, then each site's.
-    pub(super) lists: Vec<Draft>,
+    /// Where each of them stands in the file.
+    pub(super) places: Vec<Pointer>,
+    /// Each site's list.
+    pub(super) own: Vec<Draft>,
+    /// Each project's list.
+    pub(super) projects: Vec<Draft>,
+    /// The site-less list.
+    pub(super) global: Draft,
 }
 
 /// A rule list before its table is built: its enabled rules, in order.
+#[derive(Default)]
 pub(super) struct Draft {
     /// Where the list stands.
     at: Pointer,
     rules: Vec<(PathPattern, Entry)>,
 }
 
+/// What reading rules needs of the rest of the file, and adds to it.
+pub(super) struct Surroundings<'c, 'w> {
+    pub(super) context: &'c mut Context<'w>,
+    pub(super) actions: Actions<'c>,
+    pub(super) settings: &'c Settings,
+}
+
 impl Rules {
     pub(super) fn of(
         written: &schema::Config,
-        upstreams: &mut Upstreams,
-        sites: &mut Sites,
-        findings: &mut Vec<Finding>,
+        sites: &mut [Site],
+        projects: &mut [Project],
+        around: &mut Surroundings<'_, '_>,
     ) -> Self {
         let mut read = Self::default();
-        for (index, (site, compiled)) in written.sites.iter().zip(&mut sites.list).enumerate() {
+        for (index, (site, compiled)) in written.sites.iter().zip(sites).enumerate() {
             let at = Pointer::default().key("sites").index(index);
-            let first = read.list.len();
-            read.add_list(&site.rules, Some(SiteId(index as u32)), at.key("rules"), upstreams, findings);
-            compiled.rules = (first..read.list.len()).map(|index| RuleId(index as u32)).collect();
+            let owner = Owner::Site(SiteId(index as u32));
+            let (draft, ids) = read.add_list(&site.rules, owner, at.key("rules"), around);
+            read.own.push(draft);
+            compiled.rules = ids;
+            compiled.own_upstream = read.add_own_upstream(site, owner, &at.key("upstream"), around);
         }
-        read.add_list(&written.rules, None, Pointer::default().key("rules"), upstreams, findings);
-        read.lists.rotate_right(1);
+        for (index, (project, compiled)) in written.projects.iter().zip(projects).enumerate() {
+            let at = Pointer::default().key("projects").index(index).key("rules");
+            let owner = Owner::Project(ProjectId(index as u32));
+            let (draft, ids) = read.add_list(&project.rules, owner, at, around);
+            read.projects.push(draft);
+            compiled.rules = ids;
+        }
+        let at = Pointer::default().key("rules");
+        (read.global, _) = read.add_list(&written.rules, Owner::Everywhere, at, around);
         read
+    }
+
+    fn add(&mut self, rule: Rule, at: Pointer) -> RuleId {
+        self.list.push(rule);
+        self.places.push(at);
+        RuleId((self.list.len() - 1) as u32)
     }
 
     fn add_list(
         &mut self,
         written: &[schema::Rule],
-        site: Option<SiteId>,
+        owner: Owner,
         at: Pointer,
-        upstreams: &mut Upstreams,
-        findings: &mut Vec<Finding>,
-    ) {
+        around: &mut Surroundings<'_, '_>,
+    ) -> (Draft, Vec<RuleId>) {
         let mut names = Names::default();
-        let mut draft = Draft { at: at.clone(), rules: Vec::new() };
+        let mut draft = Draft { at: at.clone(), ..Draft::default() };
+        let mut ids = Vec::with_capacity(written.len());
         for (index, written) in written.iter().enumerate() {
             let at = at.index(index);
-            names.check(&written.name, index, "rule", at.key("name"), findings);
+            names.check(&written.name, index, "rule", at.key("name"), &mut around.context.findings);
+            let pattern = pattern(written, &at, &mut around.context.findings);
+            let rule = rule(written, pattern.as_ref(), owner, &at, around);
             let id = RuleId(self.list.len() as u32);
-            let pattern = pattern(written, &at, findings);
-            let rule = rule(written, site, &at, upstreams, findings);
             if let Some(pattern) = pattern.filter(|_| rule.enabled) {
                 draft.rules.push((pattern, entry(id, &rule)));
             }
-            self.list.push(rule);
+            ids.push(self.add(rule, at));
         }
-        self.lists.push(draft);
+        (draft, ids)
+    }
+
+    /// A site's own upstream is a rule that takes what is left.
+    fn add_own_upstream(
+        &mut self,
+        site: &schema::Site,
+        owner: Owner,
+        at: &Pointer,
+        around: &mut Surroundings<'_, '_>,
+    ) -> Option<RuleId> {
+        let written = site.upstream.as_ref()?;
+        let forward = around.actions.own_upstream(written, &site.name, at, around.context);
+        let rule = Rule {
+            name: Rule::OWN_UPSTREAM.to_owned(),
+            description: String::new(),
+            enabled: true,
+            owner,
+            paths: Paths::Path("*".to_owned()),
+            methods: None,
+            ws: true,
+            action: Action::Forward(forward),
+            edits: Edits::default(),
+            is_plain: true,
+            timeout: None,
+            max_request_body_bytes: None,
+        };
+        Some(self.add(rule, at.clone()))
     }
 
     /// Where nothing can be routed, every request gets 404.
-    pub(super) fn warn_of_nothing(&self, findings: &mut Vec<Finding>) {
-        let Some((global, own)) = self.lists.split_first() else {
-            return;
-        };
-        if !global.rules.is_empty() {
+    pub(super) fn warn_of_nothing(&self, sites: &[Site], findings: &mut Vec<Finding>) {
+        if !self.global.rules.is_empty() {
             return;
         }
-        if own.is_empty() {
+        if sites.is_empty() {
             let message = "there is no enabled rule: every request gets 404";
-            findings.push(Finding::warning(global.at.clone(), message));
+            findings.push(Finding::warning(self.global.at.clone(), message));
         }
-        for draft in own.iter().filter(|draft| draft.rules.is_empty()) {
-            let at = draft.at.parent().unwrap_or_default().key("name");
-            findings.push(Finding::warning(
-                at,
-                "this site has no enabled rule, and there is none for every site: it answers 404",
-            ));
+        for (draft, site) in self.own.iter().zip(sites) {
+            let project = site.project.and_then(|project| self.projects.get(project.index()));
+            let shared = project.is_some_and(|draft| !draft.rules.is_empty());
+            if draft.rules.is_empty() && !shared && site.own_upstream.is_none() {
+                let at = draft.at.parent().unwrap_or_default().key("name");
+                findings.push(Finding::warning(
+                    at,
+                    "this site has no enabled rule, and there is none for every site: it answers 404",
+                ));
+            }
         }
     }
 }
 
+/// Rules that a warning names before it says how many more there are.
+const NAMES_SHOWN: usize = 5;
+
 impl Draft {
-    /// Builds the list's tables, or finds them among those that are in use.
+    /// Builds the list's tables, or finds them among those that are in use. Warns of the rules that cost more than their
+    /// share. `rules` and `places` are those of the whole file.
     pub(super) fn build(
         self,
         tables: &mut TableCache,
         settings: &Settings,
+        (rules, places): (&[Rule], &[Pointer]),
         findings: &mut Vec<Finding>,
     ) -> Option<RuleList> {
-        let count = self.rules.len();
-        let built = RuleList::build(self.rules, tables, settings.rule_table_bytes);
-        built.map_err(|error| findings.push(no_table(self.at, count, error))).ok()
+        let at =
+            |rule: RuleId| places.get(rule.index()).map(|place| place.key("pattern")).unwrap_or_default();
+        let mut warn = |costly: &[RuleId], what: &str, help: &str| {
+            let Some(first) = costly.first() else { return };
+            let message = format!("{} {what}", named(costly, rules));
+            findings.push(Finding::warning(at(*first), message).help(help));
+        };
+        match RuleList::build(self.rules, tables, settings.rule_table_bytes) {
+            Ok(built) => {
+                let what =
+                    "apart from the list's table, which would explode: each request walks one table more";
+                warn(&built.split_off, what, "begin patterns with `^`");
+                let what =
+                    "matched by a table that is made as paths come, since limits.rule_table has no room";
+                warn(&built.lazy, what, "begin patterns with `^`, or raise `rule_table` in [limits]");
+                Some(built.list)
+            }
+            Err(error) => {
+                let finding =
+                    Finding::error(at(error.rule), "no table can be built of this rule: it is too large");
+                findings.push(finding.help("shorten counted repetitions such as `{1000}`"));
+                None
+            }
+        }
     }
 }
 
-fn no_table(at: Pointer, count: usize, error: TableError) -> Finding {
-    match error {
-        TableError::OverBudget => {
-            let message =
-                format!("the table of these {count} rules needs more memory than limits.rule_table");
-            Finding::error(at, message).help("raise `rule_table` in [limits], or make the list shorter")
-        }
-        TableError::TooLarge => {
-            Finding::error(at, format!("the table of these {count} rules cannot be built: they are too many"))
-        }
+/// `the rules "a", "b" and 3 more are`.
+fn named(some: &[RuleId], rules: &[Rule]) -> String {
+    let names = some.iter().take(NAMES_SHOWN).filter_map(|id| rules.get(id.index()));
+    let names = names.map(|rule| format!("{:?}", rule.name)).collect::<Vec<_>>().join(", ");
+    match some.len() {
+        1 => format!("the rule {names} is"),
+        count if count <= NAMES_SHOWN => format!("the rules {names} are"),
+        count => format!("the rules {names} and {} more are", count - NAMES_SHOWN),
     }
 }
 
 fn pattern(written: &schema::Rule, at: &Pointer, findings: &mut Vec<Finding>) -> Option<PathPattern> {
-    let read = PathPattern::parse(&written.path);
-    read.map_err(|fault| findings.push(Finding::fault(at.key("path"), fault))).ok()
+    match (&written.path, &written.pattern) {
+        (Some(path), None) => {
+            let read = PathPattern::parse(path);
+            read.map_err(|fault| findings.push(Finding::fault(at.key("path"), fault))).ok()
+        }
+        (None, Some(pattern)) => {
+            let at = at.key("pattern");
+            let regex = Regex::parse(pattern);
+            let regex = regex.map_err(|fault| findings.push(regex_finding(&at, fault))).ok()?;
+            for warning in &regex.warnings {
+                findings.push(regex_finding(&at, warning.clone()).into_warning());
+            }
+            Some(PathPattern::Regex(regex.into()))
+        }
+        (None, None) => {
+            let finding = Finding::error(at.clone(), "a rule has a `path` or a `pattern`");
+            findings.push(finding.help("path = \"/api/*\", or pattern = '^/v(\\d+)/'"));
+            None
+        }
+        (Some(_), Some(_)) => {
+            findings.push(Finding::error(
+                at.key("pattern"),
+                "a rule has either a `path` or a `pattern`, not both",
+            ));
+            None
+        }
+    }
+}
+
+fn regex_finding(at: &Pointer, fault: RegexFault) -> Finding {
+    Finding::fault(at.clone(), fault.fault).within(fault.at)
 }
 
 fn rule(
     written: &schema::Rule,
-    site: Option<SiteId>,
+    pattern: Option<&PathPattern>,
+    owner: Owner,
     at: &Pointer,
-    upstreams: &mut Upstreams,
-    findings: &mut Vec<Finding>,
+    around: &mut Surroundings<'_, '_>,
 ) -> Rule {
-    check_methods(written, at, findings);
-    let (upstream, base_path) = destination(written, at, upstreams, findings);
+    check_methods(written, at, &mut around.context.findings);
+    let read = edits::of_rule(written, at, around.settings, around.context);
+    let mut action = around.actions.of(written, pattern, at, around.context);
+    if let Some(variable) = read.unset {
+        action = Action::Unset(variable);
+    }
+    actions::check_terms(written, at, around.settings, &mut around.context.findings);
     Rule {
         name: written.name.clone(),
         description: written.description.clone(),
         enabled: written.enabled,
-        site,
-        path: written.path.clone(),
+        owner,
+        paths: match &written.pattern {
+            Some(pattern) => Paths::Pattern(pattern.clone()),
+            None => Paths::Path(written.path.clone().unwrap_or_default()),
+        },
         methods: written.methods.clone(),
         ws: written.ws,
-        upstream,
-        base_path,
+        action,
+        is_plain: read.edits.is_empty() && written.timeout.is_none() && written.max_request_body.is_none(),
+        edits: read.edits,
+        timeout: written.timeout.map(|timeout| timeout.0),
+        max_request_body_bytes: written.max_request_body.map(|size| size.0),
     }
 }
 
@@ -163,7 +284,7 @@ fn check_methods(written: &schema::Rule, at: &Pointer, findings: &mut Vec<Findin
     }
     for (index, method) in methods.iter().enumerate() {
         let at = at.index(index);
-        if method.is_empty() || !method.bytes().all(is_token) {
+        if !is_token(method) {
             findings.push(Finding::error(at, format!("{method:?} is no method")));
         } else if method == "CONNECT" {
             findings.push(Finding::warning(at, "CONNECT never meets a rule: it gets 405"));
@@ -173,56 +294,6 @@ fn check_methods(written: &schema::Rule, at: &Pointer, findings: &mut Vec<Findin
             findings.push(finding.help(format!("write \"{}\"", method.to_ascii_uppercase())));
         } else if methods.iter().take(index).any(|earlier| earlier == method) {
             findings.push(Finding::warning(at, format!("{method} stands in this list already")));
-        }
-    }
-}
-
-/// A byte of a token (RFC 9110 5.6.2).
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
-
-/// Where a rule's requests go. With a problem it is the first upstream, which no snapshot will show.
-fn destination(
-    written: &schema::Rule,
-    at: &Pointer,
-    upstreams: &mut Upstreams,
-    findings: &mut Vec<Finding>,
-) -> (UpstreamId, String) {
-    let nowhere = (UpstreamId(0), String::new());
-    match (&written.target, &written.upstream) {
-        (Some(target), None) => match address::target(target) {
-            Ok(target) => (upstreams.implied(target.backend), target.base_path),
-            Err(fault) => {
-                findings.push(Finding::fault(at.key("target"), fault));
-                nowhere
-            }
-        },
-        (None, Some(name)) => match upstreams.named(name) {
-            Some(upstream) => (upstream, String::new()),
-            None => {
-                if upstreams.complete() {
-                    let finding =
-                        Finding::error(at.key("upstream"), format!("there is no upstream {name:?}"));
-                    findings.push(finding.did_you_mean(name, upstreams.names()));
-                }
-                nowhere
-            }
-        },
-        (None, None) => {
-            let finding = Finding::error(at.clone(), "a rule has a `target` or an `upstream`");
-            findings.push(
-                finding.help("target = \"http://127.0.0.1:3000\", or upstream = a name of [[upstreams]]"),
-            );
-            nowhere
-        }
-        (Some(_), Some(name)) => {
-            upstreams.named(name);
-            findings.push(Finding::error(
-                at.key("upstream"),
-                "a rule has either a `target` or an `upstream`, not both",
-            ));
-            nowhere
         }
     }
 }

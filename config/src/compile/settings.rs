@@ -6,13 +6,14 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
+use super::is_token;
 use crate::problem::{Fault, Finding, Pointer};
 use crate::schema;
 use crate::snapshot::{
     AccessLog, AccessLogDestination, AccessLogFormat, DriverChoice, ForwardedSwitches, Limits, Server,
     Timeouts, TrustedProxies, Workers,
 };
-use crate::value::{AutoOr, Size, TextOrFalse};
+use crate::value::{AutoOr, Size, Span, TextOrFalse};
 
 /// Fields that Ringway sets or reads itself: none of them can carry the request id.
 const OWN_FIELDS: &[&str] = &[
@@ -52,7 +53,9 @@ pub(super) struct Settings {
     pub(super) limits: Limits,
     pub(super) timeouts: Timeouts,
     pub(super) access_log: AccessLog,
-    /// The budget of one rule table.
+    /// The longest timeout that a rule may set.
+    pub(super) max_timeout: Span,
+    /// The budget of one rule list's tables.
     pub(super) rule_table_bytes: usize,
 }
 
@@ -65,6 +68,7 @@ impl Settings {
             limits: limits(&written.limits, findings),
             timeouts: timeouts(&written.timeouts),
             access_log: access_log(&written.access_log, findings),
+            max_timeout: written.limits.max_timeout,
             rule_table_bytes: usize::try_from(written.limits.rule_table.0).unwrap_or(usize::MAX),
         }
     }
@@ -132,8 +136,7 @@ fn request_id(written: &TextOrFalse, at: Pointer, findings: &mut Vec<Finding>) -
         return None;
     };
     let name = written.to_ascii_lowercase();
-    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if name.is_empty() || !name.bytes().all(token) {
+    if !is_token(&name) {
         let fault = Finding::error(at, format!("{written:?} is no field name"));
         findings.push(fault.help("write a name such as \"x-request-id\", or false"));
     } else if name.len() > REQUEST_ID_BYTES_MAX {

@@ -1,15 +1,18 @@
 //! The `[[sites]]`: their hosts, listeners and prefixes, and the map from hosts to them.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
-use super::Names;
 use super::listeners::Listeners;
+use super::settings::Settings;
+use super::{Context, Names, edits};
 use crate::host;
 use crate::pattern::{self, BadPath};
 use crate::problem::{Fault, Finding, Pointer};
 use crate::router::{Candidate, Hosts};
 use crate::schema;
-use crate::snapshot::{Site, SiteId};
+use crate::snapshot::{ForwardedSwitches, Project, ProjectId, Site, SiteId, Timeouts};
+use crate::value::Span;
 
 /// The sites while rules are being read; their own rules are added then.
 #[derive(Default)]
@@ -19,10 +22,18 @@ pub(super) struct Sites {
 }
 
 impl Sites {
-    pub(super) fn of(written: &[schema::Site], listeners: &Listeners, findings: &mut Vec<Finding>) -> Self {
+    pub(super) fn of(
+        written: &schema::Config,
+        listeners: &Listeners,
+        projects: &[Project],
+        settings: &Settings,
+        context: &mut Context<'_>,
+    ) -> Self {
         let (mut read, mut names, mut taken) = (Self::default(), Names::default(), Taken::default());
-        for (index, site) in written.iter().enumerate() {
+        for (index, site) in written.sites.iter().enumerate() {
             let at = Pointer::default().key("sites").index(index);
+            let edits = edits::of_site(site, &at, settings, context);
+            let findings = &mut context.findings;
             names.check(&site.name, index, "site", at.key("name"), findings);
             let path_prefix = path_prefix(site, &at, findings);
             let candidate = Candidate {
@@ -36,10 +47,78 @@ impl Sites {
                 read.hosts.add(host, candidate.clone());
             }
             let hosts = hosts.into_iter().map(|(host, _)| host).collect();
-            read.list.push(Site { name: site.name.clone(), hosts, path_prefix, rules: Vec::new() });
+            let project = project(site, projects, &at, findings);
+            let timeouts = timeouts(&site.timeouts, &settings.timeouts);
+            let forwarded = forwarded(&site.forwarded, &settings.forwarded);
+            let changes = [timeouts.is_some(), forwarded.is_some(), site.base_header, edits.unset.is_some()];
+            read.list.push(Site {
+                name: site.name.clone(),
+                hosts,
+                path_prefix,
+                rules: Vec::new(),
+                own_upstream: None,
+                project: project.filter(|_| site.inherit_rules),
+                project_unused: project.filter(|_| !site.inherit_rules),
+                inherit_global: site.inherit_global,
+                base_header: site.base_header,
+                is_plain: edits.edits.is_empty() && !changes.contains(&true),
+                edits: edits.edits,
+                unset: edits.unset,
+                timeouts,
+                forwarded,
+            });
         }
         read
     }
+}
+
+/// The projects, without their rules.
+pub(super) fn projects(written: &[schema::Project], findings: &mut Vec<Finding>) -> Vec<Project> {
+    let mut names = Names::default();
+    for (index, project) in written.iter().enumerate() {
+        let at = Pointer::default().key("projects").index(index).key("name");
+        names.check(&project.name, index, "project", at, findings);
+    }
+    written.iter().map(|project| Project { name: project.name.clone(), rules: Vec::new() }).collect()
+}
+
+/// The project that a site is of.
+fn project(
+    site: &schema::Site,
+    projects: &[Project],
+    at: &Pointer,
+    findings: &mut Vec<Finding>,
+) -> Option<ProjectId> {
+    let name = site.project.as_ref()?;
+    let Some(index) = projects.iter().position(|project| project.name == *name) else {
+        let finding = Finding::error(at.key("project"), format!("there is no project {name:?}"));
+        findings.push(finding.did_you_mean(name, projects.iter().map(|project| &*project.name)));
+        return None;
+    };
+    Some(ProjectId(index as u32))
+}
+
+fn timeouts(written: &schema::SiteTimeouts, file: &Timeouts) -> Option<Timeouts> {
+    let schema::SiteTimeouts { body, write, connect, response, upstream_body, tunnel_idle } = *written;
+    let or = |own: Option<Span>, file: Duration| own.map_or(file, |own| own.0);
+    let own = Timeouts {
+        client_body: or(body, file.client_body),
+        client_write: or(write, file.client_write),
+        connect: or(connect, file.connect),
+        response: or(response, file.response),
+        upstream_body: or(upstream_body, file.upstream_body),
+        tunnel_idle: or(tunnel_idle, file.tunnel_idle),
+        ..*file
+    };
+    (own != *file).then_some(own)
+}
+
+fn forwarded(written: &schema::SiteForwarded, file: &ForwardedSwitches) -> Option<ForwardedSwitches> {
+    let own = ForwardedSwitches {
+        x_forwarded: written.x_forwarded.unwrap_or(file.x_forwarded),
+        forwarded: written.forwarded.unwrap_or(file.forwarded),
+    };
+    (own != *file).then_some(own)
 }
 
 fn hosts(site: &schema::Site, at: &Pointer, findings: &mut Vec<Finding>) -> Vec<(String, Pointer)> {

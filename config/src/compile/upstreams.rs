@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Names, bad_name};
+use super::{Context, Names, bad_name};
 use crate::address;
 use crate::problem::{Finding, Pointer};
 use crate::schema;
@@ -20,15 +20,15 @@ pub(super) struct Upstreams {
 }
 
 impl Upstreams {
-    pub(super) fn of(written: &[schema::Upstream], findings: &mut Vec<Finding>) -> Self {
+    pub(super) fn of(written: &[schema::Upstream], context: &mut Context<'_>) -> Self {
         let (mut read, mut names) = (Self::default(), Names::default());
         for (index, upstream) in written.iter().enumerate() {
             let at = Pointer::default().key("upstreams").index(index);
-            names.check(&upstream.name, index, "upstream", at.key("name"), findings);
+            names.check(&upstream.name, index, "upstream", at.key("name"), &mut context.findings);
             if upstream.name.contains('/') {
-                findings.push(Finding::error(at.key("name"), "an upstream's name has no `/`"));
+                context.findings.push(Finding::error(at.key("name"), "an upstream's name has no `/`"));
             }
-            let backends = backends(&upstream.backends, &at.key("backends"), findings);
+            let backends = backends(&upstream.backends, &at.key("backends"), context);
             read.add(Upstream { name: upstream.name.clone(), backends, keepalive: upstream.keepalive });
         }
         read.named = read.list.len();
@@ -50,6 +50,18 @@ impl Upstreams {
         }
         let keepalive = schema::Upstream::default().keepalive;
         self.add(Upstream { name: backend.url.clone(), backends: vec![backend], keepalive })
+    }
+
+    /// The upstream that only one site has; no named one can have its name.
+    pub(super) fn of_site(
+        &mut self,
+        written: &schema::InlineUpstream,
+        site: &str,
+        at: &Pointer,
+        context: &mut Context<'_>,
+    ) -> UpstreamId {
+        let backends = backends(&written.backends, &at.key("backends"), context);
+        self.add(Upstream { name: format!("site/{site}"), backends, keepalive: written.keepalive })
     }
 
     /// The upstream that a rule calls `name`, and notes that it is used.
@@ -80,24 +92,29 @@ impl Upstreams {
     }
 }
 
-fn backends(written: &[schema::Backend], at: &Pointer, findings: &mut Vec<Finding>) -> Vec<Backend> {
+fn backends(written: &[schema::Backend], at: &Pointer, context: &mut Context<'_>) -> Vec<Backend> {
     if written.is_empty() {
-        findings.push(Finding::error(at.clone(), "an upstream has at least one backend"));
+        context.findings.push(Finding::error(at.clone(), "an upstream has at least one backend"));
     }
     let mut read: Vec<Backend> = Vec::with_capacity(written.len());
     let mut seen = HashMap::new();
     for (index, backend) in written.iter().enumerate() {
         let at = at.index(index).key("url");
-        match address::backend(&backend.url) {
-            Err(fault) => findings.push(Finding::fault(at, fault)),
-            Ok(backend) => {
-                if let Some(first) = seen.insert(backend.url.clone(), index) {
-                    let message = format!("this is backend number {} of this upstream already", first + 1);
-                    findings.push(Finding::error(at, message));
-                }
-                read.push(backend);
-            }
+        let Some(backend) = self::backend(&backend.url, &at, context) else { continue };
+        if let Some(first) = seen.insert(backend.url.clone(), index) {
+            let message = format!("this is backend number {} of this upstream already", first + 1);
+            context.findings.push(Finding::error(at, message));
         }
+        read.push(backend);
     }
     read
+}
+
+fn backend(url: &str, at: &Pointer, context: &mut Context<'_>) -> Option<Backend> {
+    let text = match context.expanded(url, at) {
+        Ok(text) => text?,
+        Err(_) => return Some(address::unknown_backend(url)),
+    };
+    let read = address::backend(&text);
+    read.map_err(|fault| context.findings.push(Finding::fault(at.clone(), fault))).ok()
 }

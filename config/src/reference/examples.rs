@@ -100,6 +100,12 @@ keepalive = 128
         r#"[[sites]]
 name = "tenants"
 hosts = ["example.com", "*.example.com"]
+project = "shared"
+upstream = "app"
+response_headers = { set = { "X-Frame-Options" = "DENY" }, remove = ["Server"] }
+
+[sites.timeouts]
+response = "2m"
 
 [[sites.rules]]
 name = "static files"
@@ -108,17 +114,24 @@ methods = ["GET", "HEAD"]
 ws = false
 target = "http://127.0.0.1:3001"
 
-[[sites.rules]]
-name = "everything else"
-path = "/*"
-upstream = "app"
-
 [[sites]]
 name = "admin"
 hosts = ["example.com"]
 path_prefix = "/admin"
 listeners = ["internal"]
-rules = [{ name = "all", path = "/*", target = "http://127.0.0.1:3002/console" }]
+upstream = { backends = [{ url = "http://127.0.0.1:3002" }] }
+"#,
+    ),
+    (
+        "projects",
+        r#"[[projects]]
+name = "shared"
+
+[[projects.rules]]
+name = "reports"
+path = "/reports/*"
+target = "http://127.0.0.1:3003"
+strip_prefix = true
 "#,
     ),
     (
@@ -128,12 +141,35 @@ name = "health"
 description = "asked by the load balancer in front"
 path = "/healthz"
 methods = ["GET"]
-target = "http://127.0.0.1:3000"
+respond = { status = 200, body = "fine\n" }
 
 [[rules]]
-name = "scripts"
-path = "*.js"
-target = "http://127.0.0.1:3001/static"
+name = "versions"
+pattern = '^/v(\d+)/(.*)$'
+rewrite = "/api/$2"
+target = "http://${API_HOST:-127.0.0.1}:3000"
+timeout = "10s"
+
+[rules.request_headers]
+set = { "X-Api-Version" = "2" }
+remove = ["Cookie"]
+
+[[rules]]
+name = "blog"
+path = "/blog/*"
+redirect = { to = "https://blog.example.com${path}" }
+"#,
+    ),
+    (
+        "expect",
+        r#"[[expect]]
+url = "http://other.example/v2/users?id=1"
+rule = "versions"
+path = "/api/users?id=1"
+
+[[expect]]
+url = "http://other.example/about"
+status = 404
 "#,
     ),
 ];

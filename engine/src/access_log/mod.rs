@@ -19,7 +19,7 @@ use ringway_config::{AccessLog, AccessLogDestination, AccessLogFormat};
 use crate::conn::Client;
 use crate::error::Error;
 use crate::net::spares::Spares;
-use crate::respond;
+use crate::respond::Written;
 use crate::stats::Counters;
 use crate::view::Settings;
 use crate::worker::Worker;
@@ -184,10 +184,18 @@ impl LogBuffer {
     }
 
     /// The line of a connection whose bytes never became a request.
-    pub(crate) fn refused(&self, worker: &Worker, client: &Client, settings: &Settings, error: Error) {
+    pub(crate) fn refused(
+        &self,
+        worker: &Worker,
+        client: &Client,
+        settings: &Settings,
+        error: Error,
+        written: Written,
+    ) {
         let Some(mut record) = self.begin(&settings.access_log) else { return };
         record.client = client.peer;
-        record.status = respond::answer(error).status;
+        record.status = written.status;
+        record.response_bytes = written.body_bytes as u64;
         record.error = Some(error);
         self.end(record, &settings.access_log, Instant::now(), &worker.counters);
     }

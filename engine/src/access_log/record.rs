@@ -75,6 +75,12 @@ impl Record {
         noted.version = Some(head.version());
     }
 
+    /// Notes the request's id, which was made after [`Record::begin`].
+    pub(crate) fn identify(&mut self, id: &str) {
+        self.head.text.truncate(self.head.target_end);
+        self.head.text.extend_from_slice(id.as_bytes());
+    }
+
     /// Makes it ready for another exchange. The room of its text stays, unless it is unusually large.
     pub(super) fn clear(&mut self) {
         let mut text = std::mem::take(&mut self.head.text);

@@ -12,7 +12,6 @@ use std::cell::Cell;
 use std::io;
 use std::time::Duration;
 
-use ringway_config::Limits;
 use ringway_wire::encode::CHUNK_HEAD_MAX;
 use ringway_wire::{
     BodyReader, Expect, Method, RequestHead, ResponseHead, UpgradeRequest, Version, websocket,
@@ -26,6 +25,7 @@ use crate::net::buf::{BULK_BYTES, Buf};
 use crate::net::deadline::Ends;
 use crate::net::patrol::Look;
 use crate::net::task::{Stop, both};
+use crate::terms::Terms;
 use crate::upstream::Backend;
 use crate::view::Settings;
 use crate::worker::Worker;
@@ -160,10 +160,10 @@ impl Flow {
     }
 
     /// Counts bytes of the request's body, whose limit holds for them whatever the head announced.
-    pub(crate) fn count_request(&self, bytes: usize, limits: &Limits) -> Result<(), Error> {
+    pub(crate) fn count_request(&self, bytes: usize, terms: &Terms) -> Result<(), Error> {
         let total = self.request_bytes.get() + bytes as u64;
         self.request_bytes.set(total);
-        match limits.max_request_body_bytes {
+        match terms.max_request_body_bytes {
             limit if limit > 0 && total > limit => Err(Error::BodyTooLarge),
             _ => Ok(()),
         }
@@ -183,6 +183,8 @@ pub(crate) struct Relay<'a> {
     pub(crate) worker: &'a Worker,
     pub(crate) client: &'a Client,
     pub(crate) settings: &'a Settings,
+    pub(crate) terms: &'a Terms,
+    pub(crate) request_id: Option<&'a str>,
     pub(crate) backend: &'a Backend,
     pub(crate) asked: Asked,
     pub(crate) flow: &'a Flow,
@@ -204,7 +206,7 @@ impl Relay<'_> {
         head: &mut ResponseHead,
     ) -> Result<Done, Failure> {
         let _watched = self.watch_client();
-        self.flow.stall.set(self.settings.timeouts.response);
+        self.flow.stall.set(self.terms.timeouts.response);
         self.turn(&self.flow.writing_backend, true);
         let whole = out.len();
         if self.send(out).await.is_err() {

@@ -25,13 +25,12 @@ impl Relay<'_> {
 
     /// Says whether the whole body was read.
     async fn forward_request_body(&self, input: &mut Buf, body: &mut BodyReader) -> Result<bool, Error> {
-        let limits = &self.settings.limits;
+        let limits = &self.settings.limits.wire;
         let mut drained = 0;
         loop {
             if !input.is_empty() {
-                let part =
-                    body.read(input.filled_mut(), &limits.wire).map_err(|error| Error::Body(error.kind))?;
-                self.flow.count_request(part.data.len(), limits)?;
+                let part = body.read(input.filled_mut(), limits).map_err(|error| Error::Body(error.kind))?;
+                self.flow.count_request(part.data.len(), self.terms)?;
                 if self.flow.deaf.get() || self.flow.response_done.get() {
                     drained += part.consumed;
                     input.consume(part.consumed);
@@ -67,7 +66,7 @@ impl Relay<'_> {
 
     /// The client's time for its next bytes begins. A backend that takes no more is not kept waiting by them.
     pub(super) fn time_client(&self) {
-        self.client.reading.arm(self.settings.timeouts.client_body, Ends::Reading);
+        self.client.reading.arm(self.terms.timeouts.client_body, Ends::Reading);
         self.turn(&self.flow.client_owes, !self.flow.deaf.get());
     }
 

@@ -108,11 +108,12 @@ impl Relay<'_> {
         &self,
         out: &mut Buf,
         reply: &mut Buf,
-        head: &ResponseHead,
+        head: &mut ResponseHead,
         head_bytes: usize,
     ) -> Result<Ended, Error> {
         out.clear();
         self.flow.status.set(head.status());
+        self.terms.response.take_out(&mut head.fields, reply.filled(), false);
         if head.status() == 101 {
             return self.switch(out, reply, head, head_bytes).await;
         }
@@ -123,9 +124,9 @@ impl Relay<'_> {
         self.flow.looks_complete.set(to_client == Framing::UntilClose);
         // Server-sent events may be silent for long.
         let stall = if is_event_stream(head, reply.filled()) {
-            self.settings.timeouts.tunnel_idle
+            self.terms.timeouts.tunnel_idle
         } else {
-            self.settings.timeouts.upstream_body
+            self.terms.timeouts.upstream_body
         };
         reply.consume(head_bytes);
         let writer = BodyWriter::new(to_client, self.asked.te_trailers);
@@ -163,6 +164,8 @@ impl Relay<'_> {
             upgrade: head.status() == 101,
             via: self.settings.server.via,
             date: &self.worker.date(),
+            changes: &self.terms.response,
+            request_id: self.request_id,
         };
         outgoing::response(out, head, reply.filled(), &edits);
     }
@@ -260,7 +263,7 @@ impl Relay<'_> {
         if buf.is_empty() {
             return Ok(());
         }
-        let written = self.client.write_all(buf, self.settings.timeouts.client_write).await;
+        let written = self.client.write_all(buf, self.terms.timeouts.client_write).await;
         written.map_err(|_| Error::ClientGone)
     }
 }

@@ -69,6 +69,7 @@ fn addresses<'a>(backend: &'a BackendAddress, names: &'a Names) -> Box<dyn Itera
     match backend {
         BackendAddress::Socket(address) => Box::new(std::iter::once(Address::Tcp(*address))),
         BackendAddress::Unix(path) => Box::new(std::iter::once(Address::Unix(path.as_path().into()))),
+        BackendAddress::Unknown => Box::new(std::iter::empty()),
         BackendAddress::Name { host, port } => {
             let found = names.get(host).map(Vec::as_slice).unwrap_or_default();
             Box::new(found.iter().map(|ip| Address::Tcp(SocketAddr::new(*ip, *port))))

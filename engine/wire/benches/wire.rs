@@ -65,6 +65,7 @@ fn outgoing(room: &mut [u8], head: &RequestHead, buf: &[u8]) -> usize {
         peer_trusted: false,
         client: peer,
         https: false,
+        without: FieldSet::EMPTY,
     };
     let mut out = Sink::new(room);
     let line = head.forwardable_line().unwrap_or_default();

@@ -27,6 +27,8 @@ pub struct ForwardedPlan {
     pub client: Option<IpAddr>,
     /// Whether the client's connection is encrypted.
     pub https: bool,
+    /// Fields that somebody else writes, or that must not be there.
+    pub without: FieldSet,
 }
 
 /// The fields that [`encode::kept_fields`] must leave out before [`forwarded_fields`] sets its own: from a peer that is not
@@ -140,7 +142,7 @@ fn split_unquoted(value: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
 pub fn forwarded_fields(out: &mut Sink<'_>, head: &RequestHead, buf: &[u8], plan: &ForwardedPlan) {
     if plan.x_forwarded {
         x_forwarded_addresses(out, head, buf, plan);
-        let kept = |name| plan.peer_trusted && head.has(name);
+        let kept = |name| plan.without.contains(name) || (plan.peer_trusted && head.has(name));
         if !kept(FieldName::XForwardedProto) {
             out.put(if plan.https {
                 b"X-Forwarded-Proto: https\r\n"
@@ -154,7 +156,7 @@ pub fn forwarded_fields(out: &mut Sink<'_>, head: &RequestHead, buf: &[u8], plan
             out.put(b"\r\n");
         }
     }
-    if plan.forwarded {
+    if plan.forwarded && !plan.without.contains(FieldName::Forwarded) {
         forwarded(out, head, buf, plan);
     }
 }
@@ -164,7 +166,9 @@ pub fn forwarded_fields(out: &mut Sink<'_>, head: &RequestHead, buf: &[u8], plan
 fn x_forwarded_addresses(out: &mut Sink<'_>, head: &RequestHead, buf: &[u8], plan: &ForwardedPlan) {
     match plan.peer {
         // As it is for most: without a proxy before us.
-        Some(IpAddr::V4(peer)) if !plan.peer_trusted && plan.client == plan.peer => {
+        Some(IpAddr::V4(peer))
+            if !plan.peer_trusted && plan.client == plan.peer && plan.without == FieldSet::EMPTY =>
+        {
             let address = Ipv4Text::new(peer);
             out.put(b"X-Forwarded-For: ");
             out.put_front(&address.bytes, address.len);
@@ -173,8 +177,12 @@ fn x_forwarded_addresses(out: &mut Sink<'_>, head: &RequestHead, buf: &[u8], pla
             out.put(b"\r\n");
         }
         _ => {
-            x_forwarded_for(out, head, buf, plan);
-            x_real_ip(out, plan);
+            if !plan.without.contains(FieldName::XForwardedFor) {
+                x_forwarded_for(out, head, buf, plan);
+            }
+            if !plan.without.contains(FieldName::XRealIp) {
+                x_real_ip(out, plan);
+            }
         }
     }
 }

@@ -29,6 +29,7 @@ impl RequestHead {
     ///
     /// # Errors
     /// The first rule that is broken, as early as that is known. The head must then be cleared before it is used again.
+    #[inline]
     pub fn read(&mut self, buf: &mut [u8], limits: &Limits) -> Result<Progress<usize>, HeadError> {
         if self.lines.in_start_line() && !self.begin(buf)? {
             return Ok(Progress::Partial);

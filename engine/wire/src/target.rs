@@ -207,7 +207,10 @@ pub fn check_path(path: &[u8]) -> Result<(), Kind> {
     if scan.end != path.len() {
         return Err(Kind::BadTargetByte);
     }
-    check_climb(path).map_err(|_| Kind::PathAboveRoot)
+    match scan.dots {
+        true => check_climb(path).map_err(|_| Kind::PathAboveRoot),
+        false => Ok(()),
+    }
 }
 
 /// The offset of the first segment that climbs above the root, as the error.

@@ -33,7 +33,15 @@ fn forwarded(fields: &str, plan: ForwardedPlan) -> String {
 
 fn plan(peer: &str, peer_trusted: bool) -> ForwardedPlan {
     let peer = Some(ip(peer));
-    ForwardedPlan { x_forwarded: true, forwarded: false, peer, peer_trusted, client: peer, https: false }
+    ForwardedPlan {
+        x_forwarded: true,
+        forwarded: false,
+        peer,
+        peer_trusted,
+        client: peer,
+        https: false,
+        without: FieldSet::EMPTY,
+    }
 }
 
 const SPOOFED: &str = "X-Forwarded-For: 1.1.1.1, 2.2.2.2\r\nX-Forwarded-For: 3.3.3.3\r\nX-Real-IP: 1.1.1.1\r\n\

@@ -43,10 +43,15 @@ impl Proxy {
 
     /// Starts in a directory that the configuration names: for unix sockets and log files.
     pub fn start_in(directory: TempDir, config: &Config) -> Self {
+        Proxy::start_with(directory, config, &[])
+    }
+
+    /// Starts in a directory and with these environment variables.
+    pub fn start_with(directory: TempDir, config: &Config, variables: &[(&str, &str)]) -> Self {
         let path = directory.path().join("ringway.toml");
         std::fs::write(&path, config.text()).expect("the file is written");
         let mut command = ringway();
-        command.arg("run").arg("--config").arg(&path);
+        command.arg("run").arg("--config").arg(&path).envs(variables.iter().copied());
         Proxy::run(directory, &mut command)
     }
 

@@ -173,5 +173,6 @@ fn plan() -> ForwardedPlan {
         peer_trusted: false,
         client: peer,
         https: false,
+        without: FieldSet::EMPTY,
     }
 }

@@ -1,12 +1,9 @@
-//! Path patterns, and the language of whole paths that each one takes. A pattern becomes a [`Hir`] that matches the
-//! path from its first byte to its last, so that only the state after the last byte counts (see `table`). A regex
-//! becomes one more kind here: its own `Hir`, with any bytes on its open sides.
+//! The plain kinds of path patterns, and the checks of paths that are written out.
 
-use regex_syntax::hir::{Dot, Hir, Repetition};
-
+use super::Regex;
 use crate::problem::Fault;
 
-/// What a rule's `path` takes.
+/// What a rule's `path` or `pattern` takes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum PathPattern {
     /// `*` and `/*`: every path, and the `*` of `OPTIONS *`.
@@ -17,6 +14,8 @@ pub(crate) enum PathPattern {
     Prefix(Box<str>),
     /// `*.json`, kept as `.json`: the paths that end so.
     Suffix(Box<str>),
+    /// A `pattern`: the paths in which it is found.
+    Regex(Box<Regex>),
 }
 
 impl PathPattern {
@@ -38,38 +37,19 @@ impl PathPattern {
         }
         if text.starts_with('^') {
             let fault = Fault::new("a path is no regular expression");
-            return Err(fault.help("`pattern`, which is one, is not supported by this version yet"));
+            return Err(fault.help(format!("write pattern = '{text}'")));
         }
         check_literal(text, "")?;
         Ok(Self::Exact(text.into()))
     }
 
-    /// The language of the whole paths that this pattern takes.
-    pub(crate) fn language(&self) -> Hir {
+    /// The pattern, if it is a `pattern`.
+    pub(crate) fn regex(&self) -> Option<&Regex> {
         match self {
-            Self::All => any_bytes(),
-            Self::Exact(path) => Hir::literal(path.as_bytes()),
-            Self::Prefix(path) => Hir::concat(vec![Hir::literal(path.as_bytes()), optional(below())]),
-            Self::Suffix(suffix) => Hir::concat(vec![any_bytes(), Hir::literal(suffix.as_bytes())]),
+            Self::Regex(regex) => Some(regex),
+            Self::All | Self::Exact(_) | Self::Prefix(_) | Self::Suffix(_) => None,
         }
     }
-}
-
-/// A slash and whatever follows.
-fn below() -> Hir {
-    Hir::concat(vec![Hir::literal(*b"/"), any_bytes()])
-}
-
-fn any_bytes() -> Hir {
-    repeated(Hir::dot(Dot::AnyByte), None)
-}
-
-fn optional(sub: Hir) -> Hir {
-    repeated(sub, Some(1))
-}
-
-fn repeated(sub: Hir, max: Option<u32>) -> Hir {
-    Hir::repetition(Repetition { min: 0, max, greedy: true, sub: Box::new(sub) })
 }
 
 /// A suffix may begin in the middle of a segment; a letter in front shows what it makes of one.
@@ -143,7 +123,8 @@ fn check_characters(text: &str) -> Result<(), Fault> {
     })
 }
 
-fn percent_encoded(c: char) -> String {
+/// The bytes of a character as they stand in a path.
+pub(super) fn percent_encoded(c: char) -> String {
     let mut bytes = [0; 4];
     c.encode_utf8(&mut bytes).bytes().map(|byte| format!("%{byte:02X}")).collect()
 }

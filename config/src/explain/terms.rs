@@ -1,0 +1,129 @@
+//! What site and rule change of a request on its way and of its response: fields in their order, timeouts, and the fields
+//! that Ringway writes by itself.
+
+use std::time::Duration;
+
+use super::course::Course;
+use super::{Author, FieldChange, Timeout};
+use crate::snapshot::{FieldEdits, FieldValue, Rule, Site, Snapshot};
+
+/// Fields whose values are not shown: they are there to be kept secret.
+const SECRET_FIELDS: &[&str] = &["authorization", "cookie", "set-cookie"];
+/// Parts of names that say the same.
+const SECRET_PARTS: &[&str] = &["token", "secret", "key", "password"];
+/// What a secret is shown as.
+const MASK: &str = "***";
+
+/// The changes of fields in the order in which they are made.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    pub(super) request: Vec<FieldChange>,
+    pub(super) response: Vec<FieldChange>,
+}
+
+impl Changes {
+    pub(super) fn of(site: Option<&Site>, rule: Option<&Rule>) -> Self {
+        let mut changes = Self::default();
+        if let Some(site) = site {
+            if site.base_header {
+                let value = Some("/".to_owned());
+                add(
+                    &mut changes.request,
+                    FieldChange { name: "x-base".to_owned(), value, ..by(Author::Site) },
+                );
+            }
+            add_all(&mut changes.request, &site.edits.request, Author::Site);
+            add_all(&mut changes.response, &site.edits.response, Author::Site);
+        }
+        if let Some(rule) = rule {
+            add_all(&mut changes.request, &rule.edits.request, Author::Rule);
+            add_all(&mut changes.response, &rule.edits.response, Author::Rule);
+        }
+        changes
+    }
+}
+
+fn by(author: Author) -> FieldChange {
+    FieldChange { name: String::new(), value: None, by: author, overridden: false }
+}
+
+fn add_all(changes: &mut Vec<FieldChange>, edits: &FieldEdits, author: Author) {
+    for field in &edits.set {
+        let value = match &field.value {
+            FieldValue::Text(_) if is_secret(&field.name) => MASK,
+            FieldValue::Text(text) => text,
+            FieldValue::RequestId => "auto",
+        };
+        let (name, value) = (field.name.clone(), Some(value.to_owned()));
+        add(changes, FieldChange { name, value, ..by(author) });
+    }
+    edits.remove.iter().for_each(|name| add(changes, FieldChange { name: name.clone(), ..by(author) }));
+}
+
+fn add(changes: &mut Vec<FieldChange>, change: FieldChange) {
+    let earlier = changes.iter_mut().filter(|earlier| earlier.name.eq_ignore_ascii_case(&change.name));
+    earlier.for_each(|earlier| earlier.overridden = true);
+    changes.push(change);
+}
+
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SECRET_FIELDS.contains(&&*name) || SECRET_PARTS.iter().any(|part| name.contains(part))
+}
+
+/// Whether the field `name` is among what is changed.
+pub(super) fn changes(changes: &[FieldChange], name: &str) -> bool {
+    changes.iter().any(|change| change.name.eq_ignore_ascii_case(name))
+}
+
+/// The Host that is set.
+pub(super) fn host_set(changes: &[FieldChange]) -> Option<String> {
+    let of_host = |change: &&FieldChange| change.name.eq_ignore_ascii_case("host") && !change.overridden;
+    changes.iter().find(of_host).and_then(|change| change.value.clone())
+}
+
+/// The fields that Ringway writes by itself and that neither site nor rule changes. What a trusted proxy sent may stay in
+/// place of some of them.
+pub(super) fn own_fields(
+    snapshot: &Snapshot,
+    course: &Course,
+    change_origin: bool,
+    changed: &[FieldChange],
+) -> Vec<&'static str> {
+    let site = course.site(snapshot);
+    let switches = site.and_then(|site| site.forwarded).unwrap_or(snapshot.forwarded);
+    let tenant = course.route.as_ref().is_ok_and(|route| route.tenant.is_some());
+    let fields = [
+        (switches.x_forwarded, "X-Forwarded-For"),
+        (switches.x_forwarded, "X-Real-IP"),
+        (switches.x_forwarded, "X-Forwarded-Proto"),
+        (switches.x_forwarded, "X-Forwarded-Host"),
+        (switches.forwarded, "Forwarded"),
+        (change_origin, "Origin"),
+        (tenant, "x-vhost-tenant"),
+        (snapshot.server.via, "Via"),
+    ];
+    let own = fields.into_iter().filter(|(is_on, name)| *is_on && !changes(changed, name));
+    own.map(|(_, name)| name).collect()
+}
+
+/// The timeouts that are not the file's.
+pub(super) fn timeouts(snapshot: &Snapshot, site: Option<&Site>, rule: Option<&Rule>) -> Vec<Timeout> {
+    let file = &snapshot.timeouts;
+    let own = site.and_then(|site| site.timeouts).unwrap_or(*file);
+    let of_rule = rule.and_then(|rule| rule.timeout);
+    let keys = [
+        ("body", own.client_body, file.client_body),
+        ("write", own.client_write, file.client_write),
+        ("connect", own.connect, file.connect),
+        ("response", own.response, file.response),
+        ("upstream_body", own.upstream_body, file.upstream_body),
+        ("tunnel_idle", own.tunnel_idle, file.tunnel_idle),
+    ];
+    let milliseconds = |timeout: Duration| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+    let set = keys.into_iter().filter_map(|(name, own, file)| match of_rule.filter(|_| name == "response") {
+        Some(timeout) => Some(Timeout { name, value_ms: milliseconds(timeout), by: Author::Rule }),
+        None => (own != file).then(|| Timeout { name, value_ms: milliseconds(own), by: Author::Site }),
+    });
+    set.collect()
+}
