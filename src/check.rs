@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use ringway_admin::{Origin, environment};
-use ringway_config::{Checked, Compiled, Compiler, Severity, Snapshot, Source};
+use ringway_config::{Analysis, Checked, Compiled, Compiler, Severity, Snapshot, Source};
 
 use crate::logs::stderr_takes_color;
-use crate::standings::Standings;
+use crate::standings::{Overlaps, Standings};
 
 /// Check a configuration file: all of its problems, with their places, and rules that can never win.
 ///
@@ -23,17 +23,20 @@ pub(crate) struct Args {
     /// List the rules of each site and project, each with a shortest request that it wins, or why there is none
     #[arg(long)]
     paths: bool,
+    /// List the rules of which an earlier one takes a part, with a request that each side gets
+    #[arg(long)]
+    overlaps: bool,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   ringway check ringway.toml
-  ringway check --paths ringway.toml
+  ringway check --paths --overlaps ringway.toml
   ringway check ringway.toml && kill -HUP $(pidof ringway)";
 
 pub(crate) fn run(args: &Args) -> ExitCode {
     match read(args) {
-        Ok((origin, text)) => tell(check(&origin.name(), &text, args.paths, stderr_takes_color())),
+        Ok((origin, text)) => tell(check(&origin.name(), &text, args.listed(), stderr_takes_color())),
         Err(reason) => {
             crate::complain(reason);
             crate::BAD_CONFIGURATION.into()
@@ -48,29 +51,50 @@ fn read(args: &Args) -> Result<(Origin, String), String> {
     Ok((origin, text))
 }
 
+/// What is listed of the rules of a file that can run.
+#[derive(Clone, Copy, Debug, Default)]
+struct Listed {
+    paths: bool,
+    overlaps: bool,
+}
+
+impl Args {
+    fn listed(&self) -> Listed {
+        Listed { paths: self.paths, overlaps: self.overlaps }
+    }
+}
+
+impl Listed {
+    fn text(self, snapshot: &Snapshot, analysis: &Analysis) -> String {
+        let paths = self.paths.then(|| Standings::new(snapshot, analysis).to_string());
+        let overlaps = self.overlaps.then(|| Overlaps::new(snapshot, analysis).to_string());
+        [paths, overlaps].into_iter().flatten().collect()
+    }
+}
+
 /// What is said about a file.
 struct Report {
     /// Its problems and warnings, rendered.
     rendered: String,
-    /// How its rules stand, if that was asked and it can run.
-    standings: String,
+    /// What was asked for of its rules, if it can run.
+    listed: String,
     /// The summary of a file that can run, or how many problems another one has.
     outcome: Result<String, String>,
 }
 
-fn check(name: &str, text: &str, paths: bool, color: bool) -> Report {
+fn check(name: &str, text: &str, listed: Listed, color: bool) -> Report {
     let source = Source { name, text };
     match Compiler::with_variables(environment()).check(&source) {
         Ok(Checked { compiled: Compiled { snapshot, warnings }, analysis }) => Report {
             rendered: warnings.render(&source, color),
-            standings: if paths { Standings::new(&snapshot, &analysis).to_string() } else { String::new() },
+            listed: listed.text(&snapshot, &analysis),
             outcome: Ok(summary(name, &snapshot, warnings.len())),
         },
         Err(problems) => {
             let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
             let warned = warned(problems.len() - errors);
             let outcome = Err(format!("{name} cannot run: {}{warned}", Count(errors, "problem")));
-            Report { rendered: problems.render(&source, color), standings: String::new(), outcome }
+            Report { rendered: problems.render(&source, color), listed: String::new(), outcome }
         }
     }
 }
@@ -80,7 +104,7 @@ fn tell(report: Report) -> ExitCode {
     _ = std::io::stderr().write_all(report.rendered.as_bytes());
     match report.outcome {
         Ok(summary) => {
-            crate::print(format_args!("{}{summary}\n", report.standings));
+            crate::print(format_args!("{}{summary}\n", report.listed));
             ExitCode::SUCCESS
         }
         Err(counts) => {
@@ -121,7 +145,7 @@ mod tests {
     use super::*;
 
     fn outcome(text: &str) -> Result<String, String> {
-        check("a.toml", text, false, false).outcome
+        check("a.toml", text, Listed::default(), false).outcome
     }
 
     const GOOD: &str = "[[listeners]]\naddress = \":8080\"\n\
@@ -135,7 +159,12 @@ mod tests {
 
     #[test]
     fn a_bad_file_has_its_problems_shown_and_counted() {
-        let report = check("a.toml", &GOOD.replace("path", "pth").replace("http:", "gopher:"), false, false);
+        let report = check(
+            "a.toml",
+            &GOOD.replace("path", "pth").replace("http:", "gopher:"),
+            Listed::default(),
+            false,
+        );
         assert_eq!(report.outcome.unwrap_err(), "a.toml cannot run: 2 problems");
         assert!(
             report.rendered.contains("a.toml:5:1") && report.rendered.contains("`path`"),
@@ -155,7 +184,8 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_named() {
-        let told = read(&Args { file: Some("not/there.toml".into()), paths: false }).unwrap_err();
+        let told =
+            read(&Args { file: Some("not/there.toml".into()), paths: false, overlaps: false }).unwrap_err();
         assert!(told.contains("not/there.toml"), "{told}");
     }
 }

@@ -1,13 +1,17 @@
-//! The rules of a configuration, list by list, each with a shortest request that it wins, or why there is none.
+//! The rules of a configuration, list by list, each with a shortest request that it wins, or why there is none; and which
+//! of them hide a part of others.
 
 use std::fmt;
 
 use ringway_config::{
-    Analysis, ListTables, Owner, PartTable, ProjectId, Rule, RuleId, SiteId, Snapshot, Standing,
+    Analysis, ListTables, Overlap, Owner, PartTable, ProjectId, Rule, RuleId, SiteId, Snapshot, Standing,
 };
 
 /// A column is at most so wide, in characters; what is longer moves the rest of its line.
 const COLUMN_CHARS_MAX: usize = 40;
+
+/// How many overlaps of one list are told; the others are counted.
+const OVERLAPS_TOLD_MAX: usize = 1_000;
 
 /// Tells how the rules of a snapshot stand.
 pub(crate) struct Standings<'a> {
@@ -28,28 +32,6 @@ impl<'a> Standings<'a> {
         Self { snapshot, analysis }
     }
 
-    /// The lists that have rules: the sites', the projects', and the site-less one.
-    fn lists(&self) -> impl Iterator<Item = List> {
-        let site_less =
-            self.snapshot.rules.iter().zip(0..).filter(|(rule, _)| rule.owner == Owner::Everywhere);
-        let sites = self.snapshot.sites.iter().zip(0..).map(|(site, index)| List {
-            owner: Owner::Site(SiteId(index)),
-            title: format!("site {:?} ({})", site.name, site.hosts.join(", ")),
-            rules: site.rules.iter().copied().chain(site.own_upstream).collect(),
-        });
-        let projects = self.snapshot.projects.iter().zip(0..).map(|(project, index)| List {
-            owner: Owner::Project(ProjectId(index)),
-            title: format!("project {:?}", project.name),
-            rules: project.rules.clone(),
-        });
-        let everywhere = std::iter::once_with(|| List {
-            owner: Owner::Everywhere,
-            title: "rules for every site".to_owned(),
-            rules: site_less.map(|(_, index)| RuleId(index)).collect(),
-        });
-        sites.chain(projects).chain(everywhere).filter(|list| !list.rules.is_empty())
-    }
-
     /// A rule's columns: its name, what it takes, how it stands.
     fn row(&self, id: RuleId) -> Option<[String; 3]> {
         let rule = self.snapshot.rule(id)?;
@@ -68,7 +50,9 @@ impl<'a> Standings<'a> {
             Standing::NoMethod => "never wins: the methods that it takes get 405".to_owned(),
             Standing::NoRequest => "never wins: no request comes to this list".to_owned(),
             Standing::Disabled => "disabled".to_owned(),
-            Standing::Unknown => "not known: its list has more states than are looked at".to_owned(),
+            Standing::Unknown => {
+                "not known: its list has more states or methods than are looked at".to_owned()
+            }
         }
     }
 }
@@ -83,7 +67,7 @@ fn taken(rule: &Rule) -> String {
 
 impl fmt::Display for Standings<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for list in self.lists() {
+        for list in lists(self.snapshot) {
             writeln!(out, "{}", list.title)?;
             let rows: Vec<_> = list.rules.iter().filter_map(|rule| self.row(*rule)).collect();
             let width = |column: fn(&[String; 3]) -> &String| {
@@ -95,10 +79,85 @@ impl fmt::Display for Standings<'_> {
                 writeln!(out, "  {name:names$}  {what:taken$}  {standing}")?;
             }
             let tables = self.analysis.tables.iter().find(|tables| tables.owner == list.owner);
-            tables.map_or(Ok(()), |tables| writeln!(out, "  {}\n", Tables(tables)))?;
+            tables.map_or(Ok(()), |tables| writeln!(out, "  {}", Tables(tables)))?;
+            writeln!(out)?;
         }
         Ok(())
     }
+}
+
+/// Tells which rules of a snapshot hide a part of others, with a request of each side.
+pub(crate) struct Overlaps<'a> {
+    snapshot: &'a Snapshot,
+    analysis: &'a Analysis,
+}
+
+impl<'a> Overlaps<'a> {
+    /// `analysis` is that of `snapshot`.
+    pub(crate) fn new(snapshot: &'a Snapshot, analysis: &'a Analysis) -> Self {
+        Self { snapshot, analysis }
+    }
+
+    /// The overlaps of a list, in the order of their later rules.
+    fn of(&self, owner: Owner) -> impl Iterator<Item = &'a Overlap> {
+        let is_own = move |overlap: &&Overlap| {
+            self.snapshot.rule(overlap.loser).is_some_and(|rule| rule.owner == owner)
+        };
+        self.analysis.overlaps.iter().filter(is_own)
+    }
+
+    fn write(&self, out: &mut fmt::Formatter<'_>, overlap: &Overlap) -> fmt::Result {
+        let name = |rule| self.snapshot.rule(rule).map_or("", |rule| &*rule.name);
+        let Overlap { winner, loser, lost } = overlap;
+        write!(out, "  {:?} takes {lost} before {:?}", name(*winner), name(*loser))?;
+        match self.analysis.standing(*loser) {
+            Some(Standing::Wins(left)) => writeln!(out, ", which is left {left}"),
+            _ => writeln!(out),
+        }
+    }
+}
+
+impl fmt::Display for Overlaps<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for list in lists(self.snapshot) {
+            let count = self.of(list.owner).count();
+            if count == 0 {
+                continue;
+            }
+            writeln!(out, "overlaps of {}", list.title)?;
+            self.of(list.owner).take(OVERLAPS_TOLD_MAX).try_for_each(|overlap| self.write(out, overlap))?;
+            match count.saturating_sub(OVERLAPS_TOLD_MAX) {
+                0 => {}
+                more => writeln!(out, "  and {more} more")?,
+            }
+            writeln!(out)?;
+        }
+        match self.analysis.overlaps_complete {
+            true => Ok(()),
+            false => writeln!(out, "not all overlaps are known: there are more than are noted\n"),
+        }
+    }
+}
+
+/// The lists that have rules: the sites', the projects', and the site-less one.
+fn lists(snapshot: &Snapshot) -> impl Iterator<Item = List> {
+    let site_less = snapshot.rules.iter().zip(0..).filter(|(rule, _)| rule.owner == Owner::Everywhere);
+    let sites = snapshot.sites.iter().zip(0..).map(|(site, index)| List {
+        owner: Owner::Site(SiteId(index)),
+        title: format!("site {:?} ({})", site.name, site.hosts.join(", ")),
+        rules: site.rules.iter().copied().chain(site.own_upstream).collect(),
+    });
+    let projects = snapshot.projects.iter().zip(0..).map(|(project, index)| List {
+        owner: Owner::Project(ProjectId(index)),
+        title: format!("project {:?}", project.name),
+        rules: project.rules.clone(),
+    });
+    let everywhere = std::iter::once_with(|| List {
+        owner: Owner::Everywhere,
+        title: "rules for every site".to_owned(),
+        rules: site_less.map(|(_, index)| RuleId(index)).collect(),
+    });
+    sites.chain(projects).chain(everywhere).filter(|list| !list.rules.is_empty())
 }
 
 /// What a list's tables take.

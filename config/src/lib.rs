@@ -45,9 +45,9 @@ pub use rewrite::BadRewrite;
 pub use scratch::Scratch;
 pub use snapshot::{
     AccessLog, AccessLogDestination, AccessLogFormat, Action, Backend, BackendAddress, DriverChoice, Edits,
-    FieldEdits, FieldSetting, FieldValue, Forward, ForwardedSwitches, Limits, ListenAddress, Listener,
+    Fate, FieldEdits, FieldSetting, FieldValue, Forward, ForwardedSwitches, Limits, ListenAddress, Listener,
     NoRoute, Owner, PathChange, Paths, Project, ProjectId, Redirect, Respond, RewriteTo, Route, RouteRequest,
-    Rule, RuleId, SentPath, Server, Site, SiteId, Snapshot, Timeouts, TrustedProxies, Upstream, UpstreamId,
-    Workers,
+    Rule, RuleId, SentPath, Server, Site, SiteId, Snapshot, Timeouts, TrustedProxies, Unserved, Upstream,
+    UpstreamId, Workers,
 };
 pub use variables::Variables;

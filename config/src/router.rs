@@ -172,14 +172,20 @@ impl Hosts {
     }
 
     /// The best host that has a site for the request's listener and path.
+    #[inline]
     fn find(&self, request: &RouteRequest<'_>) -> Option<Found> {
         self.find_named(request).or_else(|| Some(Found { site: pick(&self.any, request)?, tenant_bytes: 0 }))
     }
 
+    #[inline]
     fn find_named(&self, request: &RouteRequest<'_>) -> Option<Found> {
         if self.exact.is_empty() && self.wildcard.is_empty() {
             return None;
         }
+        self.look_up(request)
+    }
+
+    fn look_up(&self, request: &RouteRequest<'_>) -> Option<Found> {
         let mut buffer = [0; 256];
         let host = canonical(request.host?, &mut buffer)?;
         self.find_exact(host, request).or_else(|| self.find_wildcard(host, request))

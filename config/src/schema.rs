@@ -291,7 +291,7 @@ const fn seconds(count: u64) -> Span {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct AccessLog {
     /// `"off"`, `"stdout"`, `"stderr"`, or a file to append to, which SIGUSR1 reopens. A file with one of these names is
-    /// written as `"./off"`.
+    /// written as `"./off"`. `${NAME}` is an environment variable.
     pub(crate) path: String,
     /// `"json"`: one object in a line, with the fields below. `"common"`: the Common Log Format of old.
     pub(crate) format: LogFormat,
@@ -650,7 +650,7 @@ pub(crate) struct Respond {
     /// Its status.
     #[schemars(range(min = 200, max = 599))]
     pub(crate) status: u16,
-    /// Its body, sent as `text/plain; charset=utf-8` unless `response_headers` sets a Content-Type.
+    /// Its body of at most 64 KiB, sent as `text/plain; charset=utf-8` unless `response_headers` sets a Content-Type.
     pub(crate) body: String,
 }
 

@@ -367,7 +367,7 @@ pub struct Site {
     /// Changes of fields, made before those of the rule that wins.
     pub edits: Edits,
     /// An environment variable that its fields need and that was not set when the configuration was compiled: nothing can
-    /// be forwarded.
+    /// be served.
     pub unset: Option<String>,
     /// It changes nothing: no field, timeout or switch.
     pub is_plain: bool,
@@ -427,9 +427,65 @@ pub struct Rule {
     pub max_request_body_bytes: Option<u64>,
 }
 
+/// What becomes of a request that a rule took.
+#[derive(Debug)]
+pub enum Fate<'s> {
+    /// It goes to a backend, with this path behind the base path.
+    Forwarded(&'s Forward, SentPath),
+    /// It is answered with a redirect.
+    Redirected {
+        /// The status.
+        status: u16,
+        /// Where to.
+        location: Vec<u8>,
+    },
+    /// It is answered with a fixed response.
+    Responded(&'s Arc<Respond>),
+}
+
+/// Why a request that a rule took cannot be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unserved<'s> {
+    /// This environment variable was not set when the configuration was compiled, and the rule or its site needs it.
+    Unset(&'s str),
+    /// The rule's template makes no path, or no location, of it.
+    BadRewrite(BadRewrite),
+}
+
 impl Rule {
     /// What the rule is called that stands for a site's own upstream.
     pub const OWN_UPSTREAM: &str = "(upstream)";
+
+    /// What becomes of a request of `path` and `query` that this rule took in `site`. `scratch` is from this rule's snapshot.
+    ///
+    /// # Errors
+    /// Why it cannot be served.
+    #[inline]
+    pub fn fate<'s>(
+        &'s self,
+        site: Option<&'s Site>,
+        path: &[u8],
+        query: Option<&[u8]>,
+        scratch: &mut Scratch,
+    ) -> Result<Fate<'s>, Unserved<'s>> {
+        if let Some(variable) = site.and_then(|site| site.unset.as_deref()) {
+            return Err(Unserved::Unset(variable));
+        }
+        match &self.action {
+            Action::Unset(variable) => Err(Unserved::Unset(variable)),
+            Action::Forward(forward) => {
+                let sent = forward.path.sent(path, scratch).map_err(Unserved::BadRewrite)?;
+                Ok(Fate::Forwarded(forward, sent))
+            }
+            Action::Redirect(redirect) => {
+                // `OPTIONS *` asks about the server, whose root is all that it has of a path.
+                let path = if path == b"*" { b"/" } else { path };
+                let location = redirect.location(path, query, scratch).map_err(Unserved::BadRewrite)?;
+                Ok(Fate::Redirected { status: redirect.status, location })
+            }
+            Action::Respond(respond) => Ok(Fate::Responded(respond)),
+        }
+    }
 
     /// Where its requests are forwarded to, when they are.
     pub fn forward(&self) -> Option<&Forward> {

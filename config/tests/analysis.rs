@@ -247,6 +247,27 @@ fn many_rules_are_walked_to_the_end() {
     assert_eq!(checked.compiled.warnings.len(), 6, "{:#?}", warnings(&checked));
 }
 
+/// Rules for every path, each with a method of its own, before as many paths: a set of many methods for each path.
+#[test]
+fn many_methods_are_looked_at_to_the_end() {
+    let count = MANY_SITES;
+    let method =
+        |index| rule("rules", &format!("m{index}"), &format!("path = \"/*\"\nmethods = [\"M{index}\"]"));
+    let path = |index| rule("rules", &format!("p{index}"), &format!("path = \"/x{index}\""));
+    let rest = rules(&[("late", "path = \"/x7\"\nmethods = [\"M7\", \"GET\"]")]);
+    let all = (0..count).map(method).chain((0..count).map(path)).collect::<String>() + &rest;
+    let checked = check(&all);
+    assert!(checked.analysis.complete);
+    let told = standings(&checked);
+    assert_eq!(told[count - 1], format!("m{0}: M{0} http://anyhost:8080/", count - 1));
+    assert_eq!(told[count + 7], "p7: GET http://anyhost:8080/x7");
+    assert_eq!(told[count * 2], "late: covered by p7");
+    // A thousand methods before a thousand paths are more pairs than are noted.
+    let pairs = count * count;
+    assert_eq!(checked.analysis.overlaps_complete, checked.analysis.overlaps.len() == pairs);
+    assert!(checked.analysis.overlaps_complete || pairs > 256 << 10);
+}
+
 /// The rules of many sites, with as many that all of them share.
 #[test]
 fn many_sites_share_the_rules_behind_their_own() {

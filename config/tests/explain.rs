@@ -272,7 +272,7 @@ fn what_needs_a_variable_that_is_not_set_answers_502() {
             with(&format!(
                 "{site}headers = {{ a = \"${{NONE}}\" }}\nrules = [{{ name = \"r\", path = \"*\", respond = {{ status = 200 }} }}]"
             )),
-            "s/r: 200 0",
+            "s/r: 502 upstream_dns",
         ),
     ] {
         assert_eq!(told(&explain(&snapshot, &get("http://h/"))), expected);

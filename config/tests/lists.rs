@@ -59,3 +59,24 @@ fn one_rule_that_explodes_alone_is_the_one_that_is_named() {
     assert_eq!(winner(&compiled.snapshot, &format!("/bba{}", "ab".repeat(10))), Some(100));
     assert_eq!(winner(&compiled.snapshot, &format!("/bbb{}", "ab".repeat(10))), None);
 }
+
+#[test]
+fn gaps_anywhere_share_tables_a_few_at_a_time() {
+    let compiled = compile((0..100).map(|at| ("pattern", format!("f{at}x.*b{at}y"))));
+    assert_eq!(compiled.warnings.len(), 1, "none is lazy: {:?}", compiled.warnings);
+    assert_eq!(winner(&compiled.snapshot, "/f70x/f31x/b70y"), Some(70));
+    assert_eq!(winner(&compiled.snapshot, "/b70y/f70x"), None);
+}
+
+/// Neither has a table, and a path could make every byte visit all of it.
+#[test]
+fn a_rule_that_could_hold_a_worker_is_refused() {
+    for pattern in ["^/(?:a|b)*a(?:a|b){9000}$".to_owned(), format!("^/{}", ".*a".repeat(2500))] {
+        let text = format!(
+            "{LISTENER}[[rules]]\nname = \"a\"\npattern = '{pattern}'\ntarget = \"http://127.0.0.1:3000\"\n"
+        );
+        let problems =
+            Compiler::new().compile(&Source { name: "test.toml", text: &text }).expect_err(&pattern);
+        assert!(problems.iter().any(|problem| problem.path == "/rules/0/pattern"), "{pattern}");
+    }
+}

@@ -3,17 +3,19 @@
 use ringway_wire::{BodyPart, Framing, encode, forwardable_trailers};
 
 use crate::net::buf::{Buf, BufPool};
+use crate::terms::Edits;
 
 /// How a body goes out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct BodyWriter {
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BodyWriter<'e> {
     chunked: bool,
-    trailers: bool,
+    trailers: Option<&'e Edits>,
 }
 
-impl BodyWriter {
-    /// For a body that is announced as `framing`; `trailers`: trailers are passed on, where the framing can carry them.
-    pub(crate) fn new(framing: Framing, trailers: bool) -> Self {
+impl<'e> BodyWriter<'e> {
+    /// For a body that is announced as `framing`. With `trailers` they are passed on, where the framing can carry them: all
+    /// but those whose names the edits change.
+    pub(crate) fn new(framing: Framing, trailers: Option<&'e Edits>) -> Self {
         Self { chunked: framing == Framing::Chunked, trailers }
     }
 
@@ -26,7 +28,8 @@ impl BodyWriter {
             behind
         });
         // Before the chunk's end is written over them.
-        let trailers = part.trailers.filter(|_| self.trailers).map(|span| span.of(buf.filled()).to_vec());
+        let trailers = self.trailers.zip(part.trailers);
+        let trailers = trailers.map(|(edits, span)| kept_trailers(span.of(buf.filled()), edits));
         buf.narrow(part.data.start as usize, part.data.end as usize);
         if self.chunked {
             self.frame_chunks(buf, part.complete, trailers.as_deref());
@@ -42,9 +45,9 @@ impl BodyWriter {
         match (last, trailers) {
             (false, _) => {}
             (true, None) => buf.append(encode::LAST_CHUNK),
-            (true, Some(section)) => {
+            (true, Some(lines)) => {
                 buf.append(b"0\r\n");
-                forwardable_trailers(section).for_each(|line| buf.append(line));
+                buf.append(lines);
                 buf.append(b"\r\n");
             }
         }
@@ -54,6 +57,13 @@ impl BodyWriter {
     pub(crate) fn end_at_close(self) -> &'static [u8] {
         if self.chunked { encode::LAST_CHUNK } else { b"" }
     }
+}
+
+/// The lines of a trailer section that are passed on.
+fn kept_trailers(section: &[u8], edits: &Edits) -> Vec<u8> {
+    let name = |line: &[u8]| line.iter().position(|&byte| byte == b':').unwrap_or(line.len());
+    let kept = |line: &&[u8]| line.get(..name(line)).is_some_and(|name| !edits.changes(name));
+    forwardable_trailers(section).filter(kept).collect::<Vec<_>>().concat()
 }
 
 /// A part is ready to be written.
@@ -77,7 +87,7 @@ mod tests {
     use super::*;
     use ringway_wire::{BodyReader, Limits};
 
-    fn framed(input: &[u8], writer: BodyWriter) -> (Vec<u8>, Option<Vec<u8>>) {
+    fn framed(input: &[u8], writer: BodyWriter<'_>) -> (Vec<u8>, Option<Vec<u8>>) {
         let pool = BufPool::default();
         let mut buf = pool.take();
         buf.append(input);
@@ -89,23 +99,23 @@ mod tests {
     #[test]
     fn chunks_become_one() {
         let (out, rest) =
-            framed(b"2\r\nab\r\n1\r\nc\r\n0\r\n\r\nGET", BodyWriter::new(Framing::Chunked, false));
+            framed(b"2\r\nab\r\n1\r\nc\r\n0\r\n\r\nGET", BodyWriter::new(Framing::Chunked, None));
         assert_eq!(out, b"3\r\nabc\r\n0\r\n\r\n");
         assert_eq!(rest.as_deref(), Some(&b"GET"[..]));
     }
 
     #[test]
     fn chunks_become_plain_bytes() {
-        let (out, rest) = framed(b"2\r\nab\r\n1\r\nc", BodyWriter::new(Framing::UntilClose, false));
+        let (out, rest) = framed(b"2\r\nab\r\n1\r\nc", BodyWriter::new(Framing::UntilClose, None));
         assert_eq!((out.as_slice(), rest), (&b"abc"[..], None));
     }
 
     #[test]
     fn trailers_go_where_they_are_wanted() {
         let input = b"1\r\na\r\n0\r\nX-Sum: 1\r\nHost: evil\r\n\r\n";
-        let (out, _) = framed(input, BodyWriter::new(Framing::Chunked, true));
+        let (out, _) = framed(input, BodyWriter::new(Framing::Chunked, Some(&Edits::default())));
         assert_eq!(out, b"1\r\na\r\n0\r\nX-Sum: 1\r\n\r\n");
-        let (out, _) = framed(input, BodyWriter::new(Framing::Chunked, false));
+        let (out, _) = framed(input, BodyWriter::new(Framing::Chunked, None));
         assert_eq!(out, b"1\r\na\r\n0\r\n\r\n");
     }
 }

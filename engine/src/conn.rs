@@ -170,7 +170,7 @@ enum Arrival {
 /// The client owes nothing: it may be silent for its idle time.
 fn await_request(worker: &Worker, client: &Client) {
     // One that was accepted in its listener's last moment gets its one response if its request is on the way.
-    let idle = worker.view().settings.timeouts.client_idle;
+    let idle = worker.view().settings.plain.timeouts.client_idle;
     client
         .reading
         .arm(if client.registration.listener().closing.get() { LINGER } else { idle }, Ends::Reading);
@@ -255,10 +255,10 @@ async fn read_head(worker: &Worker, client: &Client, input: &mut Buf, head: &mut
         }
         let started = head.started(input.filled());
         if started && !std::mem::replace(&mut timed, true) {
-            client.reading.arm(view.settings.timeouts.client_head, Ends::Reading);
+            client.reading.arm(view.settings.plain.timeouts.client_head, Ends::Reading);
         } else if !started && !input.is_empty() {
             // Empty lines behind the last request: still idle.
-            client.reading.arm(view.settings.timeouts.client_idle, Ends::Reading);
+            client.reading.arm(view.settings.plain.timeouts.client_idle, Ends::Reading);
         }
         // Room for the two empty lines that may come before a head, too.
         input.make_room(limits.head_bytes as usize + 4);
@@ -292,7 +292,7 @@ async fn refuse(worker: &Worker, client: &Client, error: Error) -> After {
     let mut out = worker.bufs.take();
     let written = respond::error(&mut out, error, &asker);
     worker.log.refused(worker, client, &settings, error, written);
-    match client.write_all(&mut out, settings.timeouts.client_write).await {
+    match client.write_all(&mut out, settings.plain.timeouts.client_write).await {
         Ok(()) => After::Linger,
         Err(_) => After::Close,
     }

@@ -212,10 +212,10 @@ fn announced(head: &ResponseHead, framing: Framing) -> Framing {
     }
 }
 
-/// Writes an interim response head behind what `out` holds.
-pub(crate) fn interim(out: &mut Buf, head: &ResponseHead, bytes: &[u8]) {
+/// Writes an interim response head behind what `out` holds, without the fields that site and rule change.
+pub(crate) fn interim(out: &mut Buf, head: &ResponseHead, bytes: &[u8], changes: &Edits) {
     write_growing(out, |sink| {
-        kept_head(sink, head, bytes, FieldSet::EMPTY);
+        kept_head(sink, head, bytes, changes.classes());
         encode::end(sink);
     });
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use ringway_config::{Action, Forward, NoRoute, Respond, RouteRequest, RuleId, SentPath, Snapshot};
+use ringway_config::{Fate, Forward, NoRoute, Respond, RouteRequest, RuleId, SentPath, Snapshot, Unserved};
 use ringway_wire::forward::{self, MaxForwards};
 use ringway_wire::{BodyReader, Expect, FieldName, Framing, Method, RequestHead, UpgradeRequest};
 
@@ -42,7 +42,7 @@ pub(crate) async fn handle(
     head_bytes: usize,
 ) -> After {
     let settings = view.settings.clone();
-    let mut exchange = Exchange::begin(worker, client, &settings, view.terms.plain(), heads, input);
+    let mut exchange = Exchange::begin(worker, client, &settings, heads, input);
     let result = match exchange.route(view, &heads.request, input) {
         Ok(Target::Backend(target)) => exchange.forward(target, input, heads, head_bytes).await,
         Ok(Target::Here(answer)) => Ok(exchange.answer_here(answer, input, &heads.request, head_bytes).await),
@@ -99,8 +99,8 @@ struct Exchange<'a> {
     worker: &'a Rc<Worker>,
     client: &'a Client,
     settings: &'a Settings,
-    /// What site and rule say; until they are known, what holds for all.
-    terms: Rc<Terms>,
+    /// What site and rule say, where they say anything.
+    special: Option<Rc<Terms>>,
     asked: Asked,
     body: BodyReader,
     flow: Flow,
@@ -117,7 +117,6 @@ impl<'a> Exchange<'a> {
         worker: &'a Rc<Worker>,
         client: &'a Client,
         settings: &'a Settings,
-        terms: Rc<Terms>,
         heads: &mut Heads,
         input: &Buf,
     ) -> Self {
@@ -143,12 +142,17 @@ impl<'a> Exchange<'a> {
             worker,
             client,
             settings,
-            terms,
+            special: None,
             peer_trusted,
             client_address,
             request_id,
             record,
         }
+    }
+
+    /// What site and rule say; until they are known, what holds for all.
+    fn terms(&self) -> &Terms {
+        terms_of(self.special.as_ref(), self.settings)
     }
 
     /// What is wrong with the request, else where it goes.
@@ -158,11 +162,12 @@ impl<'a> Exchange<'a> {
         if forward::max_forwards(head, bytes) == MaxForwards::AnswerHere {
             return Ok(Target::Here(Local::MaxForwards));
         }
+        let (path, query) = (head.path(bytes), head.query(bytes));
         let host = head.authority().map(|authority| authority.host.of(bytes));
         let request = RouteRequest {
             listener: &self.client.registration.listener().identity,
             host,
-            path: head.path(bytes),
+            path,
             method: head.method_bytes(bytes),
             websocket: self.asked.upgrades(),
         };
@@ -170,32 +175,26 @@ impl<'a> Exchange<'a> {
         let route = snapshot.route(&request, &mut view.scratch.borrow_mut());
         let route = route.map_err(|none| self.unrouted(none, snapshot))?;
         let rule = snapshot.rule(route.rule).ok_or(Error::NoRule)?;
+        let site = route.site.and_then(|site| snapshot.site(site));
         if let Some(record) = &mut self.record {
-            record.site = route.site.and_then(|site| snapshot.site(site)).cloned();
+            record.site = site.cloned();
             record.rule = Some(rule.clone());
         }
-        if let Some(terms) = view.terms.special(snapshot, &route, rule) {
-            self.terms = terms;
+        let site = site.map(|site| &**site);
+        if let Some(terms) = view.terms.special(snapshot, &route, site, rule) {
+            self.special = Some(terms);
             self.identify();
         }
         self.check_length(head)?;
-        match &rule.action {
-            _ if self.terms.unset => Err(Error::UpstreamDns),
-            Action::Unset(_) => Err(Error::UpstreamDns),
-            Action::Forward(forward) => {
-                let path = forward.path.sent(request.path, &mut view.scratch.borrow_mut());
-                let path = path.map_err(|_| Error::BadRewrite)?;
+        let fate = rule.fate(site, path, query, &mut view.scratch.borrow_mut());
+        match fate.map_err(unserved)? {
+            Fate::Forwarded(forward, path) => {
                 let upstream = view.upstreams.get(forward.upstream.index()).ok_or(Error::NoRule)?.clone();
                 let tenant = route.tenant.and_then(|range| host?.get(range)).map(<[u8]>::to_vec);
                 Ok(Target::Backend(Forwarding { rule: route.rule, upstream, path, tenant, view }))
             }
-            Action::Redirect(redirect) => {
-                let query = head.query(bytes);
-                let location = redirect.location(request.path, query, &mut view.scratch.borrow_mut());
-                let location = location.map_err(|_| Error::BadRewrite)?;
-                Ok(Target::Here(Local::Redirect { status: redirect.status, location }))
-            }
-            Action::Respond(fixed) => Ok(Target::Here(Local::Respond(fixed.clone()))),
+            Fate::Redirected { status, location } => Ok(Target::Here(Local::Redirect { status, location })),
+            Fate::Responded(fixed) => Ok(Target::Here(Local::Respond(fixed.clone()))),
         }
     }
 
@@ -214,7 +213,7 @@ impl<'a> Exchange<'a> {
 
     /// Makes the request's id where site or rule send one and none is there.
     fn identify(&mut self) {
-        if self.request_id.is_some() || !self.terms.needs_request_id() {
+        if self.request_id.is_some() || !self.terms().needs_request_id() {
             return;
         }
         let id = self.request_id.insert(RequestId::new());
@@ -225,7 +224,7 @@ impl<'a> Exchange<'a> {
 
     /// A body that is announced to be longer than it may be.
     fn check_length(&self, head: &RequestHead) -> Result<(), Error> {
-        let limit = self.terms.max_request_body_bytes;
+        let limit = self.terms().max_request_body_bytes;
         match head.framing() {
             Framing::Length(length) if limit > 0 && length > limit => Err(Error::BodyTooLarge),
             _ => Ok(()),
@@ -265,13 +264,13 @@ impl<'a> Exchange<'a> {
             Failure::unsent(error)
         })?;
         let mut out = self.worker.bufs.take();
-        self.terms.request.take_out(&mut heads.request.fields, input.filled(), true);
+        self.terms().request.take_out(&mut heads.request.fields, input.filled(), true);
         self.write_request(&mut out, &target, endpoint, &heads.request, input.filled());
         // From here on the exchange keeps its upstream, not the revision.
         drop(target.view);
         let repeatable = self.asked.method.is_idempotent() || heads.request.has(FieldName::IdempotencyKey);
         input.consume(head_bytes);
-        let writer = BodyWriter::new(heads.request.framing(), false);
+        let writer = BodyWriter::new(heads.request.framing(), None);
         let sent = self.begin_body(&mut out, input, writer);
         let (start, end) = (out.start(), out.start() + out.len());
         sent.map_err(Failure::unsent)?;
@@ -282,7 +281,7 @@ impl<'a> Exchange<'a> {
                 worker: self.worker,
                 client: self.client,
                 settings: self.settings,
-                terms: &self.terms,
+                terms: terms_of(self.special.as_ref(), self.settings),
                 request_id: self.request_id.as_deref(),
                 backend: &backend,
                 asked: self.asked,
@@ -354,7 +353,7 @@ impl<'a> Exchange<'a> {
 
     async fn dial(&mut self, endpoint: &Endpoint) -> Result<Box<Backend>, Error> {
         self.note_try(endpoint);
-        upstream::dial(self.worker, endpoint, self.terms.timeouts.connect).await
+        upstream::dial(self.worker, endpoint, self.terms().timeouts.connect).await
     }
 
     fn note_try(&mut self, endpoint: &Endpoint) {
@@ -375,7 +374,7 @@ impl<'a> Exchange<'a> {
         let rule = target.rule();
         let edits = RequestEdits {
             settings: self.settings,
-            terms: &self.terms,
+            terms: self.terms(),
             base_path: rule.map_or("", |rule| &rule.base_path),
             path: &target.path,
             authority: &endpoint.authority,
@@ -392,14 +391,14 @@ impl<'a> Exchange<'a> {
 
     /// Puts what already came of the body behind the head, where it fits, so that both go in one write and can be sent
     /// again.
-    fn begin_body(&mut self, out: &mut Buf, input: &mut Buf, writer: BodyWriter) -> Result<(), Error> {
+    fn begin_body(&mut self, out: &mut Buf, input: &mut Buf, writer: BodyWriter<'_>) -> Result<(), Error> {
         self.flow.set_awaits_continue(self.asked.expects_continue() && input.is_empty());
         if self.body.is_complete() || input.is_empty() || 2 * input.len() > out.spare() {
             return Ok(());
         }
         let part = self.body.read(input.filled_mut(), &self.settings.limits.wire);
         let part = part.map_err(|error| Error::Body(error.kind))?;
-        self.flow.count_request(part.data.len(), &self.terms)?;
+        self.flow.count_request(part.data.len(), self.terms())?;
         if part.data.is_empty() && !part.complete {
             input.consume(part.consumed);
             return Ok(());
@@ -412,7 +411,7 @@ impl<'a> Exchange<'a> {
 
     async fn tunnel(&mut self, backend: &Backend, from_client: Buf, from_backend: Buf) -> After {
         self.worker.counters.tunnels.add(1);
-        let idle = self.terms.timeouts.tunnel_idle;
+        let idle = self.terms().timeouts.tunnel_idle;
         // Nobody reads from a client whose backend takes nothing: a reset would go unnoticed.
         let _watched =
             self.client.registration.waiting(backend.stream.fd(), Look::PeerReset, self.worker.wheel.now());
@@ -505,7 +504,7 @@ impl<'a> Exchange<'a> {
         bytes: &[u8],
         asker: &Asker<'_>,
     ) -> Written {
-        let changes = &self.terms.response;
+        let changes = &self.terms().response;
         match answer {
             Local::MaxForwards if head.method() == Method::Trace => respond::trace(out, head, bytes, asker),
             Local::MaxForwards => respond::options(out, asker),
@@ -516,7 +515,7 @@ impl<'a> Exchange<'a> {
 
     /// Sends an answer of ours, and reads what is left of the request when the connection goes on.
     async fn finish_local(&mut self, out: &mut Buf, input: &mut Buf, close: bool) -> After {
-        if self.client.write_all(out, self.terms.timeouts.client_write).await.is_err() {
+        if self.client.write_all(out, self.terms().timeouts.client_write).await.is_err() {
             return After::Close;
         }
         if close || !self.discard_body(input).await { After::Linger } else { After::KeepAlive }
@@ -536,7 +535,7 @@ impl<'a> Exchange<'a> {
             if self.body.is_complete() {
                 continue;
             }
-            self.client.reading.arm(self.terms.timeouts.client_body, Ends::Reading);
+            self.client.reading.arm(self.terms().timeouts.client_body, Ends::Reading);
             if !input.make_room(input.capacity()) || !matches!(self.client.read(input).await, Ok(n) if n > 0)
             {
                 return false;
@@ -564,6 +563,18 @@ impl<'a> Exchange<'a> {
             record.error = self.error;
             self.worker.log.end(record, &self.settings.access_log, now, counters);
         }
+    }
+}
+
+fn terms_of<'a>(special: Option<&'a Rc<Terms>>, settings: &'a Settings) -> &'a Terms {
+    special.map_or(&settings.plain, |terms| terms)
+}
+
+/// What a request meets that its rule takes and cannot serve.
+fn unserved(why: Unserved<'_>) -> Error {
+    match why {
+        Unserved::Unset(_) => Error::UpstreamDns,
+        Unserved::BadRewrite(_) => Error::BadRewrite,
     }
 }
 

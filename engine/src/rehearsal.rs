@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use ringway_config::{Action, RouteRequest, Scratch, Snapshot};
+use ringway_config::{Fate, RouteRequest, Scratch, Snapshot};
 use ringway_wire::{RequestHead, UpgradeRequest};
 
 use crate::net::buf::BufPool;
@@ -42,7 +42,7 @@ impl Rehearsal {
     /// For requests that come to the first listener of `snapshot`.
     pub fn new(snapshot: Snapshot) -> Self {
         let (settings, scratch) = (Settings::of(&snapshot), snapshot.scratch());
-        Self { settings, scratch, terms: KnownTerms::new(&snapshot), snapshot }
+        Self { settings, scratch, terms: KnownTerms::default(), snapshot }
     }
 
     /// What would become of the request whose `head` was read from `bytes`, from a peer that is trusted or not.
@@ -66,18 +66,15 @@ impl Rehearsal {
         };
         let Ok(route) = self.snapshot.route(&request, &mut self.scratch) else { return Rehearsed::Refused };
         let Some(rule) = self.snapshot.rule(route.rule) else { return Rehearsed::Refused };
-        let special = self.terms.special(&self.snapshot, &route, rule);
-        let terms = special.unwrap_or_else(|| self.terms.plain());
-        let forward = match &rule.action {
-            Action::Forward(forward) => forward,
-            Action::Redirect(redirect) => {
-                let location = redirect.location(request.path, head.query(bytes), &mut self.scratch);
-                return location.map_or(Rehearsed::Refused, Rehearsed::Redirected);
-            }
-            Action::Respond(_) => return Rehearsed::Answered,
-            Action::Unset(_) => return Rehearsed::Refused,
+        let site = route.site.and_then(|site| self.snapshot.site(site)).map(|site| &**site);
+        let special = self.terms.special(&self.snapshot, &route, site, rule);
+        let terms = special.as_deref().unwrap_or(&self.settings.plain);
+        let (forward, path) = match rule.fate(site, request.path, head.query(bytes), &mut self.scratch) {
+            Err(_) => return Rehearsed::Refused,
+            Ok(Fate::Redirected { location, .. }) => return Rehearsed::Redirected(location),
+            Ok(Fate::Responded(_)) => return Rehearsed::Answered,
+            Ok(Fate::Forwarded(forward, path)) => (forward, path),
         };
-        let Ok(path) = forward.path.sent(request.path, &mut self.scratch) else { return Rehearsed::Refused };
         let upstream = self.snapshot.upstream(forward.upstream);
         let Some(backend) = upstream.and_then(|upstream| upstream.backends.first()) else {
             return Rehearsed::Refused;
@@ -86,7 +83,7 @@ impl Rehearsal {
         terms.request.take_out(&mut head.fields, bytes, true);
         let edits = RequestEdits {
             settings: &self.settings,
-            terms: &terms,
+            terms,
             base_path: &forward.base_path,
             path: &path,
             authority: &backend.authority,

@@ -10,8 +10,10 @@ use ringway_config::{
 };
 use ringway_wire::{Field, FieldName, FieldSet, Sink, encode, is_underscored_twin};
 
-/// The pairs of site and rule whose terms a worker remembers. Past it all are forgotten, and worked out again as they are met.
-const REMEMBERED: usize = 4096;
+/// The pairs of site and rule whose terms a worker remembers for each site and rule that there is, and at least. Past it all are
+/// forgotten, and worked out again as they are met.
+const REMEMBERED_EACH: usize = 4;
+const REMEMBERED_MIN: usize = 4096;
 
 /// What holds for one exchange.
 #[derive(Debug)]
@@ -22,8 +24,6 @@ pub(crate) struct Terms {
     pub(crate) max_request_body_bytes: u64,
     pub(crate) request: Edits,
     pub(crate) response: Edits,
-    /// An environment variable that the site's fields need and that was not set: nothing is forwarded.
-    pub(crate) unset: bool,
 }
 
 impl Terms {
@@ -35,7 +35,6 @@ impl Terms {
             max_request_body_bytes: snapshot.limits.max_request_body_bytes,
             request: Edits::default(),
             response: Edits::default(),
-            unset: false,
         }
     }
 
@@ -45,7 +44,6 @@ impl Terms {
         if let Some(site) = site {
             terms.timeouts = site.timeouts.unwrap_or(terms.timeouts);
             terms.forwarded = site.forwarded.unwrap_or(terms.forwarded);
-            terms.unset = site.unset.is_some();
             if site.base_header {
                 request.add("x-base", Change::Set("x-base", Value::Text("/")));
             }
@@ -66,35 +64,31 @@ impl Terms {
 }
 
 /// The terms that a worker has met.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct KnownTerms {
-    plain: Rc<Terms>,
     pairs: RefCell<Pairs>,
 }
 
 type Pairs = HashMap<(Option<SiteId>, RuleId), Rc<Terms>, foldhash::fast::FixedState>;
 
 impl KnownTerms {
-    pub(crate) fn new(snapshot: &Snapshot) -> Self {
-        Self { plain: Rc::new(Terms::plain(snapshot)), pairs: RefCell::default() }
-    }
-
-    /// Those that hold as long as no rule is known.
-    pub(crate) fn plain(&self) -> Rc<Terms> {
-        self.plain.clone()
-    }
-
-    /// Those of a request that met `route`; `None` where the plain ones hold.
+    /// Those of a request that met `route`, the site and rule of which are these; `None` where the plain ones hold.
     #[inline]
-    pub(crate) fn special(&self, snapshot: &Snapshot, route: &Route, rule: &Rule) -> Option<Rc<Terms>> {
-        let site = route.site.and_then(|site| snapshot.site(site));
+    pub(crate) fn special(
+        &self,
+        snapshot: &Snapshot,
+        route: &Route,
+        site: Option<&Site>,
+        rule: &Rule,
+    ) -> Option<Rc<Terms>> {
         let plain = rule.is_plain && site.is_none_or(|site| site.is_plain);
-        (!plain).then(|| self.of_pair(snapshot, route, site.map(|site| &**site), rule))
+        (!plain).then(|| self.of_pair(snapshot, route, site, rule))
     }
 
     fn of_pair(&self, snapshot: &Snapshot, route: &Route, site: Option<&Site>, rule: &Rule) -> Rc<Terms> {
         let mut pairs = self.pairs.borrow_mut();
-        if pairs.len() >= REMEMBERED {
+        let things = snapshot.sites.len() + snapshot.rules.len();
+        if pairs.len() >= REMEMBERED_MIN.max(REMEMBERED_EACH * things) {
             pairs.clear();
         }
         let terms = pairs.entry((route.site, route.rule));
@@ -217,7 +211,6 @@ impl Edits {
             // Most names are as long as none that is changed.
             if self.lengths & length_bit(field.name_span.len()) != 0 && !is_precise(field.name) {
                 let name = field.name_span.of(bytes);
-                let twins = twins && name.contains(&b'_');
                 let is =
                     |own: &[u8]| own.eq_ignore_ascii_case(name) || (twins && is_underscored_twin(name, own));
                 field.hop_by_hop |= self.names.iter().any(|own| own.len() == name.len() && is(own));
@@ -296,6 +289,12 @@ mod tests {
         let merged = both(&site, &rule);
         assert_eq!(lines(&merged), "x-a: rule\r\nX-C: rule\r\n");
         assert_eq!(left(&merged, "X-A: 1\r\nX-B: 1\r\nX-C: 1\r\nX-D: 1\r\nX-E: 1\r\n"), ["X-E"]);
+    }
+
+    #[test]
+    fn a_changed_field_with_underscores_has_twins_too() {
+        let changed = both(&edits(&[("X_User", "a")], &["y_z"]), &edits(&[], &[]));
+        assert_eq!(left(&changed, "X-User: 1\r\nX_User: 2\r\nY-Z: 3\r\nY_Z: 4\r\nYZ: 5\r\n"), ["YZ"]);
     }
 
     #[test]

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use ringway_config::{AccessLog, Limits, Scratch, Server, Snapshot, Timeouts};
+use ringway_config::{AccessLog, Limits, Scratch, Server, Snapshot};
 
 use crate::net::listen::Local;
-use crate::terms::KnownTerms;
+use crate::terms::{KnownTerms, Terms};
 use crate::upstream::{Pools, Upstream};
 
 /// The addresses of the backends' host names, as `BackendAddress::Name` spells them. A name without addresses, or one
@@ -80,8 +80,8 @@ impl Shared {
 pub(crate) struct Settings {
     pub(crate) server: Server,
     pub(crate) limits: Limits,
-    /// Those that hold before a request has met its site.
-    pub(crate) timeouts: Timeouts,
+    /// What holds for requests whose site and rule say nothing, and for all until they are known.
+    pub(crate) plain: Terms,
     pub(crate) access_log: AccessLog,
 }
 
@@ -90,7 +90,7 @@ impl Settings {
         Self {
             server: snapshot.server.clone(),
             limits: snapshot.limits,
-            timeouts: snapshot.timeouts,
+            plain: Terms::plain(snapshot),
             access_log: snapshot.access_log.clone(),
         }
     }
@@ -120,7 +120,7 @@ impl View {
         });
         let upstreams = upstreams.map(Rc::new).collect();
         let settings = Rc::new(Settings::of(snapshot));
-        let terms = KnownTerms::new(snapshot);
+        let terms = KnownTerms::default();
         let scratch = RefCell::new(snapshot.scratch());
         Rc::new(Self { generation, scratch, settings, terms, upstreams, published })
     }

@@ -132,7 +132,7 @@ impl Worker {
     fn tick(&self) {
         self.wheel.advance();
         self.date.set(date_now());
-        let idle_timeout = self.view().settings.timeouts.upstream_idle;
+        let idle_timeout = self.view().settings.plain.timeouts.upstream_idle;
         self.clients.patrol(self.wheel.now());
         self.hot.cool(self.wheel.now());
         self.pools.sweep(self.wheel.now(), idle_timeout);

@@ -113,8 +113,39 @@ fn paths_lists_a_shortest_request_of_each_rule() {
 }
 
 #[test]
+fn overlaps_lists_pairs_of_rules_with_a_request_of_each_side() {
+    let output = check(FILE, &["--overlaps"]);
+    let text = stdout(&output);
+    let listed: Vec<&str> = text.lines().collect();
+    assert_eq!(
+        listed[..listed.len() - 1],
+        [
+            "overlaps of site \"shop\" (shop.example, *.shop.example)",
+            "  \"api\" takes GET http://shop.example:8080/api/.json before \"json\", which is left GET \
+             http://shop.example:8080/.json",
+            "",
+        ],
+        "{text}"
+    );
+}
+
+/// One pair more than are told: each of the first rules takes a part of the last one.
+#[test]
+fn overlaps_that_are_not_listed_are_counted() {
+    let rule = |name: &str, path: &str| {
+        format!("[[rules]]\nname = \"{name}\"\npath = \"{path}\"\nrespond = {{ status = 204 }}\n")
+    };
+    let mut text = "[[listeners]]\naddress = \"127.0.0.1:8080\"\n".to_owned();
+    text.extend((0..=1_000).map(|index| rule(&format!("r{index}"), &format!("/r{index}/*"))));
+    let output = check(&(text + &rule("js", "*.js")), &["--overlaps"]);
+    let listed = stdout(&output);
+    assert_eq!(listed.matches(" before \"js\", which is left GET ").count(), 1_000, "{listed}");
+    assert!(listed.contains("\n  and 1 more\n\n"), "{listed}");
+}
+
+#[test]
 fn a_file_with_problems_has_no_paths() {
-    let output = check(&FILE.replace("path = \"/old/*\"", "path = \"/o*d\""), &["--paths"]);
+    let output = check(&FILE.replace("path = \"/old/*\"", "path = \"/o*d\""), &["--paths", "--overlaps"]);
     assert_eq!((output.status.code(), stdout(&output)), (Some(1), String::new()));
     assert!(!stderr(&output).contains("never wins"), "{}", stderr(&output));
 }

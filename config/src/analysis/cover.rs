@@ -1,8 +1,10 @@
 //! How each rule stands: where it wins, or why it never does.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
-use super::matched::{self, Matching};
+use foldhash::fast::FixedState;
+
+use super::matched::{self, Before, Matching};
 use super::walk::{Node, Walk};
 use super::{Standing, example};
 use crate::snapshot::{Rule, RuleId, Snapshot};
@@ -22,7 +24,12 @@ pub(super) fn standings(walk: &Walk<'_>, snapshot: &Snapshot) -> Vec<Standing> {
         .collect();
     let covered: Vec<bool> =
         standings.iter().map(|standing| matches!(standing, Standing::Covered { .. })).collect();
-    for (rule, cover) in Covers::of(walk, &covered).told() {
+    let covers = Covers::of(walk, &covered);
+    if walk.is_unfinished() {
+        let known = standings.iter_mut().zip(covered).filter(|(_, covered)| *covered);
+        known.for_each(|(standing, _)| *standing = Standing::Unknown);
+    }
+    for (rule, cover) in covers.told() {
         if let Some(Standing::Covered { by }) = standings.get_mut(rule.index()) {
             by.push(cover);
         }
@@ -45,7 +52,7 @@ fn without_a_win(
         Standing::NoRequest
     } else if !rule.methods.as_ref().is_none_or(|methods| methods.iter().any(served)) {
         Standing::NoMethod
-    } else if walk.unfinished || matching.perhaps_wins || walk.ground.is_lazy(id) {
+    } else if walk.is_unfinished() || matching.perhaps_wins || walk.ground.is_lazy(id) {
         Standing::Unknown
     } else if !matching.some_path && walk.ground.list_of(id).is_some() {
         Standing::NoPath
@@ -70,9 +77,9 @@ const ALONE_TRIED_MAX: usize = 16;
 #[derive(Default)]
 struct Covers {
     /// A rule, and one that takes something of it or stands for those that do.
-    pairs: BTreeSet<(RuleId, RuleId)>,
+    pairs: HashSet<(RuleId, RuleId), FixedState>,
     /// The rules of which each would take all of a rule.
-    alone: HashMap<RuleId, Vec<RuleId>>,
+    alone: HashMap<RuleId, Vec<RuleId>, FixedState>,
 }
 
 impl Covers {
@@ -83,33 +90,39 @@ impl Covers {
             return covers;
         }
         let is_covered = |rule: &RuleId| covered.get(rule.index()).is_some_and(|covered| *covered);
-        walk.found.for_each_taken(walk.ground, is_covered, |takers| {
-            let losers = takers.iter().enumerate().filter(|(_, rule)| is_covered(rule));
-            losers.for_each(|(place, rule)| covers.note(*rule, takers.get(..place).unwrap_or_default()));
-        });
+        walk.found.for_each_taken(walk.ground, is_covered, |rule, before| covers.note(rule, before));
         let fallbacks = walk.covered.fallbacks.iter().copied().filter(|(rule, _)| is_covered(rule));
         let behind = behind_other_lists(walk, is_covered);
-        fallbacks.chain(behind).for_each(|(rule, cover)| covers.note(rule, &[cover]));
+        fallbacks.chain(behind).for_each(|(rule, cover)| covers.note_alone(rule, cover));
         covers
     }
 
-    /// Notes the rules that would take some of what `rule` takes, in their order.
-    fn note(&mut self, rule: RuleId, before: &[RuleId]) {
-        self.pairs.extend(before.first().map(|winner| (rule, *winner)));
+    /// Notes the rules that would take some of what `rule` takes.
+    fn note(&mut self, rule: RuleId, before: &Before<'_>) {
+        self.pairs.extend(before.winner().map(|winner| (rule, winner)));
         self.alone
             .entry(rule)
-            .and_modify(|alone| alone.retain(|cover| before.contains(cover)))
-            .or_insert_with(|| before.iter().copied().take(ALONE_TRIED_MAX).collect());
+            .and_modify(|alone| alone.retain(|cover| before.contains(*cover)))
+            .or_insert_with(|| before.first(ALONE_TRIED_MAX));
     }
 
-    /// The rules, each with what covers it: with one rule where that is enough.
-    fn told(&self) -> impl Iterator<Item = (RuleId, RuleId)> {
+    /// Notes the only rule that would take some of what `rule` takes.
+    fn note_alone(&mut self, rule: RuleId, cover: RuleId) {
+        self.pairs.insert((rule, cover));
+        self.alone
+            .entry(rule)
+            .and_modify(|alone| alone.retain(|rule| *rule == cover))
+            .or_insert_with(|| vec![cover]);
+    }
+
+    /// The rules, each with what covers it, in order: with one rule where that is enough.
+    fn told(&self) -> Vec<(RuleId, RuleId)> {
         let alone = |rule: &RuleId| self.alone.get(rule).and_then(|alone| alone.first());
-        self.pairs
-            .iter()
-            .copied()
-            .filter(move |(rule, _)| alone(rule).is_none())
-            .chain(self.alone.iter().filter_map(|(rule, alone)| Some((*rule, *alone.first()?))))
+        let together = self.pairs.iter().copied().filter(|(rule, _)| alone(rule).is_none());
+        let alone = self.alone.iter().filter_map(|(rule, alone)| Some((*rule, *alone.first()?)));
+        let mut told: Vec<_> = together.chain(alone).collect();
+        told.sort_unstable();
+        told
     }
 }
 

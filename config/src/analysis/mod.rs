@@ -26,7 +26,7 @@ use crate::router::Lists;
 use crate::snapshot::{Owner, ProjectId, RouteRequest, RuleId, SiteId, Snapshot};
 use crate::table::Table;
 use ground::Ground;
-use matched::Spot;
+use matched::{Crossings, Spot};
 use walk::Walk;
 
 /// What can be proved about the rules of a [`Snapshot`].
@@ -39,8 +39,11 @@ pub struct Analysis {
     pub overlaps: Vec<Overlap>,
     /// What the tables of each list take.
     pub tables: Vec<ListTables>,
-    /// Every state that tables have was visited. Without it no rule is said to win nowhere, and overlaps may be missing.
+    /// Every state that tables have was visited, and every rule looked at that matches there. Without it no rule is said to
+    /// win nowhere, and overlaps may be missing.
     pub complete: bool,
+    /// No overlap is missing; some may be, however complete the rest is, where very many rules hide something of others.
+    pub overlaps_complete: bool,
     /// Rules for all requests that lead to a public address.
     pub(crate) open_doors: Vec<RuleId>,
 }
@@ -113,19 +116,37 @@ pub struct PartTable {
     pub bytes: usize,
 }
 
+/// What an analysis does at most; beyond it something is not known. All of it takes some seconds.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    /// The states that are visited.
+    states: usize,
+    /// The rules that are looked at, each for one method in one set of those that match the same paths.
+    takers: usize,
+    /// The pairs of rules that are noted for overlaps.
+    pairs: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { states: walk::STATES_MAX, takers: matched::TAKERS_MAX, pairs: matched::PAIRS_MAX }
+    }
+}
+
 impl Analysis {
     /// Walks the tables of a snapshot.
     pub(crate) fn of(snapshot: &Snapshot) -> Self {
-        Self::within(snapshot, walk::STATES_MAX)
+        Self::within(snapshot, Bounds::default())
     }
 
-    fn within(snapshot: &Snapshot, states_max: usize) -> Self {
+    fn within(snapshot: &Snapshot, bounds: Bounds) -> Self {
         let ground = Ground::of(snapshot);
         let contexts = contexts::contexts(snapshot);
-        let mut walk = Walk::run(snapshot, &ground, &contexts, states_max);
+        let mut walk = Walk::run(snapshot, &ground, &contexts, bounds);
         confirm_uncertain(&mut walk, snapshot);
         let rules = cover::standings(&walk, snapshot);
-        let overlaps = walk.found.crossings();
+        let complete = !walk.is_unfinished();
+        let Crossings { pairs: overlaps, all } = walk.found.crossings();
         let overlap = |(winner, loser, spot): (RuleId, RuleId, &Spot)| Overlap {
             winner,
             loser,
@@ -135,7 +156,8 @@ impl Analysis {
             rules,
             overlaps: overlaps.into_iter().map(overlap).collect(),
             tables: tables(snapshot.router.lists()),
-            complete: !walk.unfinished,
+            complete,
+            overlaps_complete: complete && all,
             open_doors: public::open_doors(snapshot, &ground),
         }
     }
@@ -149,7 +171,7 @@ impl Analysis {
 /// Asks the lists themselves where rules may match that cannot be walked.
 fn confirm_uncertain(walk: &mut Walk<'_>, snapshot: &Snapshot) {
     let mut scratch = snapshot.scratch();
-    let mut found = std::mem::replace(&mut walk.found, matched::MatchedSets::new(snapshot));
+    let mut found = std::mem::take(&mut walk.found);
     found.judge_uncertain(walk.ground, |rule, spot| {
         let route = snapshot.route(&example(walk, spot).request(), &mut scratch);
         route.is_ok_and(|route| route.rule == rule)
@@ -163,7 +185,7 @@ fn example(walk: &Walk<'_>, spot: &Spot) -> Example {
     Example {
         listener: context.listener.clone().into(),
         host: context.host.clone().into(),
-        method: spot.class.method.clone().into(),
+        method: (*spot.class.method).to_owned(),
         websocket: spot.class.websocket,
         path,
     }
@@ -225,20 +247,64 @@ mod tests {
     use super::*;
     use crate::{Compiler, Source};
 
+    fn snapshot(rules: &[(&str, &str)]) -> Snapshot {
+        let rule = |(name, keys): &(&str, &str)| {
+            format!("[[rules]]\nname = \"{name}\"\n{keys}\nrespond = {{ status = 204 }}\n")
+        };
+        let text = rules.iter().map(rule).collect::<String>() + "[[listeners]]\naddress = \":1\"\n";
+        let compiled = Compiler::new().compile(&Source { name: "test.toml", text: &text });
+        compiled.expect("a sound file").snapshot
+    }
+
     #[test]
     fn what_was_not_visited_is_not_known() {
-        let rule = |name: &str, path: &str| {
-            format!("[[rules]]\nname = \"{name}\"\npath = \"{path}\"\nrespond = {{ status = 204 }}\n")
-        };
-        let rules = [("short", "/a/*"), ("covered", "/a/b"), ("long", "/one/long/path")];
-        let text = rules.map(|(name, path)| rule(name, path)).concat() + "[[listeners]]\naddress = \":1\"\n";
-        let compiled = Compiler::new().compile(&Source { name: "test.toml", text: &text });
-        let snapshot = compiled.expect("a sound file").snapshot;
-        let few = Analysis::within(&snapshot, 8);
+        let rules =
+            [("short", "path = '/a/*'"), ("covered", "path = '/a/b'"), ("long", "path = '/one/long/path'")];
+        let snapshot = snapshot(&rules);
+        let few = Analysis::within(&snapshot, Bounds { states: 8, ..Bounds::default() });
         assert!(!few.complete && matches!(few.rules[0], Standing::Wins(_)), "{few:?}");
         assert_eq!(few.rules[1..], [Standing::Unknown, Standing::Unknown]);
-        let all = Analysis::within(&snapshot, 100);
+        let all = Analysis::within(&snapshot, Bounds { states: 100, ..Bounds::default() });
         assert!(all.complete && matches!(all.rules[2], Standing::Wins(_)), "{all:?}");
         assert_eq!(all.rules[1], Standing::Covered { by: vec![RuleId(0)] });
+    }
+
+    /// However far it comes, what it says is what it says without a bound, or that it does not know.
+    #[test]
+    fn rules_that_were_not_looked_at_are_not_known() {
+        let rules = [
+            ("get", "path = '/*'\nmethods = ['GET']"),
+            ("post", "path = '/*'\nmethods = ['POST', 'PUT']"),
+            ("a", "path = '/a/*'\nws = false"),
+            ("covered", "path = '/a/b'\nmethods = ['GET', 'PUT']"),
+            ("later", "path = '/a/b'"),
+        ];
+        let snapshot = snapshot(&rules);
+        let all = Analysis::of(&snapshot);
+        assert!(all.complete && all.overlaps_complete, "{all:?}");
+        assert_eq!(all.rules[3], Standing::Covered { by: vec![RuleId(0), RuleId(1)] });
+        let enough = (0..).find(|takers| {
+            let some = Analysis::within(&snapshot, Bounds { takers: *takers, ..Bounds::default() });
+            let known = some.rules.iter().zip(&all.rules).filter(|(some, _)| **some != Standing::Unknown);
+            known.for_each(|(some, all)| assert_eq!(some, all, "{takers} takers"));
+            assert!(some.complete || some.rules[3] == Standing::Unknown, "{takers} takers: {some:?}");
+            some.complete
+        });
+        assert!(enough.is_some_and(|takers| (20..500).contains(&takers)), "{enough:?}");
+    }
+
+    #[test]
+    fn overlaps_beyond_the_bound_leave_the_rest_known() {
+        let rules = [
+            ("a", "path = '/a/*'"),
+            ("b", "path = '/a/b'"),
+            ("json", "path = '*.json'"),
+            ("c", "path = '/c/*'"),
+        ];
+        let (snapshot, bounds) = (snapshot(&rules), Bounds { pairs: 1, ..Bounds::default() });
+        let (few, all) = (Analysis::within(&snapshot, bounds), Analysis::of(&snapshot));
+        assert!(all.overlaps_complete && all.overlaps.len() == 2, "{all:?}");
+        assert!(few.complete && !few.overlaps_complete && few.overlaps.len() < 2, "{few:?}");
+        assert_eq!(few.rules, all.rules);
     }
 }

@@ -10,6 +10,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use super::Bounds;
 use super::contexts::Context;
 use super::ground::{self, Ground, ListNumber, PartNumber};
 use super::matched::{At, MatchedSets};
@@ -92,7 +93,7 @@ pub(super) struct Walk<'s> {
     pub(super) covered: CoveredStates,
     states_max: usize,
     /// Something was left out: too many states, or a context without a mask.
-    pub(super) unfinished: bool,
+    unfinished: bool,
 }
 
 /// The states behind a rule that takes everything: what matches there never wins there.
@@ -109,12 +110,12 @@ pub(super) struct CoveredStates {
 }
 
 impl<'s> Walk<'s> {
-    /// Walks all contexts to their ends, or until `states_max` states were met.
+    /// Walks all contexts to their ends, or as far as `bounds` allow.
     pub(super) fn run(
         snapshot: &'s Snapshot,
         ground: &'s Ground<'s>,
         contexts: &'s [Context],
-        states_max: usize,
+        bounds: Bounds,
     ) -> Self {
         let mut walk = Self {
             ground,
@@ -129,9 +130,9 @@ impl<'s> Walk<'s> {
             known: HashMap::default(),
             next: Vec::new(),
             key: Vec::new(),
-            found: MatchedSets::new(snapshot),
+            found: MatchedSets::new(snapshot, bounds),
             covered: CoveredStates::default(),
-            states_max,
+            states_max: bounds.states,
             unfinished: false,
         };
         let starts: Vec<_> = (0..)
@@ -139,14 +140,18 @@ impl<'s> Walk<'s> {
             .filter_map(|(number, context)| walk.start(number, context, snapshot))
             .collect();
         let mut next = 0;
-        while let Some(node) = walk.nodes.get(next).copied() {
+        while let Some(node) = walk.nodes.get(next).copied().filter(|_| !walk.found.is_full()) {
             walk.visit(next as Node, node);
             next += 1;
         }
         // Last, so that a rule that takes a path, too, has that as its example.
         starts.iter().for_each(|(number, place)| walk.visit_asterisk(*number, place));
-        walk.unfinished |= walk.found.full;
         walk
+    }
+
+    /// Whether something was left out: states, a context, or sets of rules.
+    pub(super) fn is_unfinished(&self) -> bool {
+        self.unfinished || self.found.is_full()
     }
 
     /// Adds the state before the first byte of a context's paths. Returns it with all of its lists, if `OPTIONS *` comes

@@ -19,7 +19,11 @@ impl Analysis {
         findings.extend(warnings.partly_hidden());
         findings.extend(warnings.open_doors());
         if !self.complete {
-            let message = "the rules have more states together than are looked at: which of them never win is not known";
+            let message = "the rules have more states or methods together than are looked at: which of them never win is not known";
+            findings.push(Finding::warning(Pointer::default(), message));
+        } else if !self.overlaps_complete {
+            let message =
+                "more rules hide a part of others than are noted: not all that are partly hidden are named";
             findings.push(Finding::warning(Pointer::default(), message));
         }
     }

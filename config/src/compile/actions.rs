@@ -14,6 +14,9 @@ use crate::snapshot::{Action, Forward, PathChange, Redirect, Respond, RewriteTo,
 /// The statuses of a redirect that sends a client to one place (RFC 9110 section 15.4).
 const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
 
+/// The longest body of a `respond`, in bytes.
+const RESPOND_BODY_BYTES_MAX: usize = 64 << 10;
+
 /// The upstream of what has a problem: no snapshot will show it.
 const NOWHERE: UpstreamId = UpstreamId(0);
 
@@ -211,9 +214,13 @@ fn template_finding(at: &Pointer, fault: TemplateFault) -> Finding {
 }
 
 fn respond_with(written: &schema::Respond, at: &Pointer, findings: &mut Vec<Finding>) -> Action {
-    if matches!(written.status, 204 | 304) && !written.body.is_empty() {
+    if written.body.len() > RESPOND_BODY_BYTES_MAX {
         let message =
-            format!("a response with status {} has no body (RFC 9110 section 6.4.1)", written.status);
+            format!("a body has at most {RESPOND_BODY_BYTES_MAX} bytes here: each response has a copy");
+        findings.push(Finding::error(at.key("body"), message));
+    }
+    if matches!(written.status, 204 | 205 | 304) && !written.body.is_empty() {
+        let message = format!("a response with status {} has no body (RFC 9110 section 15)", written.status);
         findings.push(Finding::error(at.key("body"), message));
     }
     Action::Respond(Respond { status: written.status, body: written.body.clone() }.into())
@@ -248,6 +255,7 @@ fn check_not_forwarded(written: &schema::Rule, does: &str, at: &Pointer, finding
         ("strip_prefix", written.strip_prefix),
         ("change_origin", written.change_origin),
         ("timeout", written.timeout.is_some()),
+        ("max_request_body", written.max_request_body.is_some()),
         ("headers", !written.headers.is_empty()),
         ("request_headers", !written.request_headers.is_empty()),
     ];

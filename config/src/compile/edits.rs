@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use ringway_wire::FieldName;
+
 use super::settings::Settings;
 use super::{Context, is_token};
 use crate::problem::{Finding, Pointer};
@@ -124,6 +126,10 @@ impl Reader<'_, '_> {
         for (index, name) in written.iter().enumerate() {
             let at = at.index(index);
             let Some(lower) = self.name(name, &at, false) else { continue };
+            if name.contains('*') {
+                let message = format!("{name} is one field of that name: a `*` stands for nothing else here");
+                self.context.findings.push(Finding::warning(at.clone(), message));
+            }
             if lower == "host" {
                 let message = "a request without Host is not sent (RFC 9112 section 3.2)";
                 self.context.findings.push(Finding::error(at, message));
@@ -144,6 +150,8 @@ impl Reader<'_, '_> {
             format!(
                 "the field {name} is Ringway's own: it belongs to the connection, or to what Ringway promises"
             )
+        } else if let Some(hyphened) = known_twin(&lower) {
+            format!("the field {name} would be read as {hyphened} by many backends: write it with hyphens")
         } else if !self.seen.insert(lower.clone()) {
             format!("the field {name} is changed twice here")
         } else if lower == "host" && self.direction == Direction::Response {
@@ -179,4 +187,11 @@ impl Reader<'_, '_> {
     fn error(&mut self, at: &Pointer, message: String) {
         self.context.findings.push(Finding::error(at.clone(), message));
     }
+}
+
+/// The well-known field that `name`, in lower case, is taken for where `_` is read as `-` (CGI, WSGI, Rack).
+fn known_twin(name: &str) -> Option<String> {
+    let hyphened = name.replace('_', "-");
+    let known = FieldName::of(hyphened.as_bytes()) != FieldName::Other || NEVER.contains(&&*hyphened);
+    (hyphened != name && known).then_some(hyphened)
 }

@@ -261,7 +261,7 @@ impl Context<'_> {
     /// `text`, which stands at `at`, with its variables replaced. `None`, and a finding, when it cannot be read.
     ///
     /// # Errors
-    /// The variable that is not set and has no default; a warning says so.
+    /// The first variable that is not set and has no default; a warning for each of them says so.
     fn expanded(&mut self, text: &str, at: &Pointer) -> Result<Option<String>, String> {
         let expanded = match expanded(text, self.variables) {
             Ok(expanded) => expanded,
@@ -270,11 +270,16 @@ impl Context<'_> {
                 return Ok(None);
             }
         };
-        let Some(variable) = expanded.unset.into_iter().next() else { return Ok(Some(expanded.text)) };
-        let message = format!("the environment variable {variable} is not set: what needs it answers 502");
-        let finding = Finding::warning(at.clone(), message);
-        self.findings.push(finding.help(format!("set it, or write ${{{variable}:-default}}")));
-        Err(variable)
+        for variable in &expanded.unset {
+            let message =
+                format!("the environment variable {variable} is not set: what needs it answers 502");
+            let finding = Finding::warning(at.clone(), message);
+            self.findings.push(finding.help(format!("set it, or write ${{{variable}:-default}}")));
+        }
+        match expanded.unset.into_iter().next() {
+            None => Ok(Some(expanded.text)),
+            Some(first) => Err(first),
+        }
     }
 }
 
@@ -290,7 +295,7 @@ struct Parts {
 
 impl Parts {
     fn of(written: &Config, groups: &mut GroupsCache, context: &mut Context<'_>) -> Self {
-        let settings = settings::Settings::of(written, &mut context.findings);
+        let settings = settings::Settings::of(written, context);
         let listeners = listeners::Listeners::of(&written.listeners, &mut context.findings);
         let mut upstreams = upstreams::Upstreams::of(&written.upstreams, context);
         let mut projects = sites::projects(&written.projects, &mut context.findings);

@@ -181,9 +181,12 @@ impl Draft {
                 Some(built.list)
             }
             Err(error) => {
-                let finding =
-                    Finding::error(at(error.rule), "no table can be built of this rule: it is too large");
-                findings.push(finding.help("shorten counted repetitions such as `{1000}`"));
+                let finding = Finding::error(
+                    at(error.rule),
+                    "no table can be built of this rule: it is too large, alone or with others like it",
+                );
+                findings
+                    .push(finding.help("shorten counted repetitions such as `{1000}`, and use fewer `.*`"));
                 None
             }
         }

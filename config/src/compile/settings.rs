@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::is_token;
+use super::{Context, is_token};
 use crate::problem::{Fault, Finding, Pointer};
 use crate::schema;
 use crate::snapshot::{
@@ -14,6 +14,7 @@ use crate::snapshot::{
     Timeouts, TrustedProxies, Workers,
 };
 use crate::value::{AutoOr, Size, Span, TextOrFalse};
+use crate::variables::expanded;
 
 /// Fields that Ringway sets or reads itself: none of them can carry the request id.
 const OWN_FIELDS: &[&str] = &[
@@ -60,14 +61,16 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    pub(super) fn of(written: &schema::Config, findings: &mut Vec<Finding>) -> Self {
+    pub(super) fn of(written: &schema::Config, context: &mut Context<'_>) -> Self {
+        let access_log = access_log(&written.access_log, context);
+        let findings = &mut context.findings;
         let schema::Forwarded { x_forwarded, forwarded } = written.forwarded;
         Self {
             server: server(&written.server, findings),
             forwarded: ForwardedSwitches { x_forwarded, forwarded },
             limits: limits(&written.limits, findings),
             timeouts: timeouts(&written.timeouts),
-            access_log: access_log(&written.access_log, findings),
+            access_log,
             max_timeout: written.limits.max_timeout,
             rule_table_bytes: usize::try_from(written.limits.rule_table.0).unwrap_or(usize::MAX),
         }
@@ -188,16 +191,18 @@ fn timeouts(written: &schema::Timeouts) -> Timeouts {
     }
 }
 
-fn access_log(written: &schema::AccessLog, findings: &mut Vec<Finding>) -> AccessLog {
+fn access_log(written: &schema::AccessLog, context: &mut Context<'_>) -> AccessLog {
     let at = Pointer::default().key("access_log").key("path");
-    if written.path.is_empty() || written.path.contains('\0') {
-        let finding = Finding::error(at, format!("{:?} is no file", written.path));
+    let path = file_path(&written.path, &at, context);
+    let findings = &mut context.findings;
+    if path.is_empty() || path.contains('\0') {
+        let finding = Finding::error(at, format!("{path:?} is no file"));
         findings.push(finding.help("write \"off\", \"stdout\", \"stderr\" or a file"));
-    } else if written.path.ends_with('/') {
+    } else if path.ends_with('/') {
         findings.push(Finding::error(at, "this is a folder: the log goes to a file"));
     }
     AccessLog {
-        destination: match &*written.path {
+        destination: match &*path {
             "off" => AccessLogDestination::Off,
             "stdout" => AccessLogDestination::Stdout,
             "stderr" => AccessLogDestination::Stderr,
@@ -208,5 +213,23 @@ fn access_log(written: &schema::AccessLog, findings: &mut Vec<Finding>) -> Acces
             schema::LogFormat::Common => AccessLogFormat::Common,
         },
         sample: written.sample,
+    }
+}
+
+/// A file's path with its variables replaced. There is no file without them: one that is not set is an error.
+fn file_path(written: &str, at: &Pointer, context: &mut Context<'_>) -> String {
+    match expanded(written, context.variables) {
+        Ok(path) => {
+            for variable in path.unset {
+                let message = format!("the environment variable {variable} is not set");
+                let finding = Finding::error(at.clone(), message);
+                context.findings.push(finding.help(format!("set it, or write ${{{variable}:-default}}")));
+            }
+            path.text
+        }
+        Err(fault) => {
+            context.findings.push(Finding::fault(at.clone(), fault));
+            written.to_owned()
+        }
     }
 }

@@ -89,6 +89,14 @@ fn project(
     at: &Pointer,
     findings: &mut Vec<Finding>,
 ) -> Option<ProjectId> {
+    if site.project.is_none() && !site.inherit_rules {
+        let message = "this site is of no project: there are no rules to leave out";
+        findings.push(Finding::warning(at.key("inherit_rules"), message));
+    }
+    if site.upstream.is_none() && site.inherit_global {
+        let message = "a site without an `upstream` of its own uses the rules for every site in any case";
+        findings.push(Finding::warning(at.key("inherit_global"), message));
+    }
     let name = site.project.as_ref()?;
     let Some(index) = projects.iter().position(|project| project.name == *name) else {
         let finding = Finding::error(at.key("project"), format!("there is no project {name:?}"));

@@ -4,8 +4,8 @@ use super::asked::Asked;
 use crate::rewrite::BadRewrite;
 use crate::scratch::Scratch;
 use crate::snapshot::{
-    Action, BackendAddress, Forward, NoRoute, Redirect, Route, Rule, Site, SiteId, Snapshot, Upstream,
-    UpstreamId,
+    BackendAddress, Fate, Forward, NoRoute, Route, Rule, SentPath, Site, SiteId, Snapshot, Unserved,
+    Upstream, UpstreamId,
 };
 
 /// What becomes of a request.
@@ -109,23 +109,20 @@ fn end(asked: &Asked, snapshot: &Snapshot, route: &Route, scratch: &mut Scratch)
     let Some(rule) = snapshot.rule(route.rule) else {
         return End::refused(Error::NoRule, "no rule takes this request");
     };
-    let site = route.site.and_then(|site| snapshot.site(site));
-    match (&rule.action, site.and_then(|site| site.unset.as_ref())) {
-        (Action::Forward(_), Some(variable)) | (Action::Unset(variable), _) => End::unset(variable),
-        (Action::Forward(forward), None) => forwarded(asked, snapshot, forward, scratch),
-        (Action::Redirect(redirect), _) => redirected(asked, redirect, scratch),
-        (Action::Respond(respond), _) => {
+    let site = route.site.and_then(|site| snapshot.site(site)).map(|site| &**site);
+    match rule.fate(site, asked.route_request().path, asked.query(), scratch) {
+        Ok(Fate::Forwarded(forward, sent)) => forwarded(asked, snapshot, forward, &sent),
+        Ok(Fate::Redirected { status, location }) => End::Redirected { status, location },
+        Ok(Fate::Responded(respond)) => {
             End::Responded { status: respond.status, body_bytes: respond.body.len() }
         }
+        Err(Unserved::Unset(variable)) => End::unset(variable),
+        Err(Unserved::BadRewrite(bad)) => End::bad_rewrite(bad),
     }
 }
 
-fn forwarded(asked: &Asked, snapshot: &Snapshot, forward: &Forward, scratch: &mut Scratch) -> End {
+fn forwarded(asked: &Asked, snapshot: &Snapshot, forward: &Forward, sent: &SentPath) -> End {
     let path = asked.route_request().path;
-    let sent = match forward.path.sent(path, scratch) {
-        Ok(sent) => sent,
-        Err(bad) => return End::bad_rewrite(bad),
-    };
     if snapshot.upstream(forward.upstream).is_some_and(|upstream| is_unknown(upstream)) {
         let why = "the URLs of all backends need environment variables that are not set";
         return End::refused(Error::UpstreamDns, why);
@@ -143,11 +140,4 @@ fn forwarded(asked: &Asked, snapshot: &Snapshot, forward: &Forward, scratch: &mu
 /// Whether no backend has an address.
 fn is_unknown(upstream: &Upstream) -> bool {
     upstream.backends.iter().all(|backend| backend.address == BackendAddress::Unknown)
-}
-
-fn redirected(asked: &Asked, redirect: &Redirect, scratch: &mut Scratch) -> End {
-    match redirect.location(asked.route_request().path, asked.query(), scratch) {
-        Ok(location) => End::Redirected { status: redirect.status, location },
-        Err(bad) => End::bad_rewrite(bad),
-    }
 }

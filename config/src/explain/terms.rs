@@ -10,7 +10,8 @@ use crate::snapshot::{FieldEdits, FieldValue, Rule, Site, Snapshot};
 /// Fields whose values are not shown: they are there to be kept secret.
 const SECRET_FIELDS: &[&str] = &["authorization", "cookie", "set-cookie"];
 /// Parts of names that say the same.
-const SECRET_PARTS: &[&str] = &["token", "secret", "key", "password"];
+const SECRET_PARTS: &[&str] =
+    &["auth", "credential", "key", "password", "secret", "session", "signature", "token"];
 /// What a secret is shown as.
 const MASK: &str = "***";
 

@@ -10,14 +10,14 @@
 //! 5. any that still do not get along by their looseness, then in halves;
 //! 6. the ones that do not even fit alone in one automaton that needs no table.
 //!
-//! Nothing is waited for: a table whose states multiply is given up when they are more than its patterns explain, and
-//! what is known beforehand to multiply is not tried.
+//! Nothing is waited for long: a table whose states multiply is given up when they are more than its patterns explain,
+//! what is known beforehand to multiply is not tried, and all attempts, also those that succeed, bear one bound on work.
 
 use std::sync::Arc;
 
 use super::{Matcher, loose};
 use crate::pattern::PathPattern;
-use crate::table::{Meets, NfaTooLarge, Outcome, Refusal, Sides, Table, TableCache};
+use crate::table::{Meets, NfaTooLarge, Outcome, Refusal, Sides, Table, TableCache, Work};
 
 /// The most states that patterns which begin at the first byte and patterns which begin anywhere may cost each other in
 /// one table: behind each prefix the table has to tell apart how much of each suffix has been seen. 10,000 prefixes and
@@ -26,12 +26,21 @@ const PRODUCT_STATES_MAX: usize = 32 * 1024;
 /// How many patterns that may begin anywhere and be followed by anything share a table. Eight words of five letters take
 /// 8,400 states; a ninth doubles them.
 const UNBOUND_TOGETHER_MAX: usize = 8;
+/// How many of them share one where even they do not fit one table, and have loops of their own: `foo.*bar` has three
+/// states to be remembered, and eight of those never fit.
+const LOOPING_TOGETHER_MAX: usize = 4;
 /// Loose patterns are tried alone, before they could spoil a large table, if they are at most one of so many: the trial
 /// is in vain where all is well.
 const LOOSE_TRIAL_SHARE: usize = 4;
-/// After so many attempts in vain what has no table yet gets none: each takes some hundredths of a second, and at some
-/// point a list is simply like that.
+/// After so many attempts in vain what has no table yet gets none: at some point a list is simply like that.
 const REFUSALS_MAX: usize = 48;
+/// The work on all tables of a list: one to three seconds. 10,000 regular expressions that get along take from a tenth to a
+/// third of it.
+const WORK_MAX: Work = Work(150_000_000);
+/// An attempt may take one part in so many of the work that is left, so that one in vain leaves enough for the next.
+const WORK_SHARE: u64 = 4;
+/// With less work left no table is tried any more.
+const WORK_MIN: Work = Work(100_000);
 /// With less of the budget left, in bytes, no table is tried any more.
 const TABLE_BYTES_MIN: usize = 4 * 1024;
 /// Whatever they hold, so many tables deserve no warning.
@@ -56,7 +65,8 @@ pub(super) fn divide(
     tables: &mut TableCache,
     budget_bytes: usize,
 ) -> Result<Divided, usize> {
-    let mut division = Division { patterns, tables, left_bytes: budget_bytes, divided: Divided::default() };
+    let (left, divided) = (WORK_MAX, Divided::default());
+    let mut division = Division { patterns, tables, left_bytes: budget_bytes, left, divided };
     division.all()?;
     Ok(division.divided)
 }
@@ -67,6 +77,8 @@ struct Division<'p, 'c> {
     tables: &'c mut TableCache,
     /// What the tables to come may take.
     left_bytes: usize,
+    /// What building them may take.
+    left: Work,
     divided: Divided,
 }
 
@@ -91,6 +103,7 @@ impl Division<'_, '_> {
     fn share_as_before(&mut self, numbers: &[usize]) -> bool {
         match self.tables.known(&(self.chosen(numbers), Meets::Path), self.left_bytes) {
             Some(Outcome::Table(table)) => {
+                self.charge(table.work());
                 self.take(Matcher::Dense(table), numbers);
                 true
             }
@@ -116,19 +129,30 @@ impl Division<'_, '_> {
         if self.is_exhausted() {
             return Ok(None);
         }
-        let outcome = self.tables.table(self.chosen(numbers), meets, self.left_bytes);
+        let limit = Work(self.left.0 / WORK_SHARE);
+        let outcome = self.tables.table(self.chosen(numbers), meets, self.left_bytes, limit);
         match outcome.map_err(|error| blamed(error, numbers))? {
-            Outcome::Table(table) => Ok(Some(table)),
+            Outcome::Table(table) => {
+                self.charge(table.work());
+                Ok(Some(table))
+            }
             Outcome::Refused(refusal) => {
+                self.charge(refusal.work());
                 self.divided.refused.push(refusal);
                 Ok(None)
             }
         }
     }
 
+    fn charge(&mut self, work: Work) {
+        self.left = Work(self.left.0.saturating_sub(work.0));
+    }
+
     /// Whether no more tables are tried.
     fn is_exhausted(&self) -> bool {
-        self.left_bytes < TABLE_BYTES_MIN || self.divided.refused.len() >= REFUSALS_MAX
+        self.left_bytes < TABLE_BYTES_MIN
+            || self.left < WORK_MIN
+            || self.divided.refused.len() >= REFUSALS_MAX
     }
 
     fn take(&mut self, matcher: Matcher, numbers: &[usize]) {
@@ -166,7 +190,7 @@ impl Division<'_, '_> {
             return Ok(());
         }
         self.split(&kinds.bound)?;
-        self.split_loose(&kinds.unbound, UNBOUND_TOGETHER_MAX)
+        self.split_loose(&kinds.unbound, LOOPING_TOGETHER_MAX)
     }
 
     /// Builds one table of the patterns of these numbers, or as many as it takes.
@@ -191,7 +215,7 @@ impl Division<'_, '_> {
     fn split_loose(&mut self, numbers: &[usize], together_max: usize) -> Result<(), usize> {
         let is_open = |number: &usize| loose::is_open(&self.patterns[*number]);
         let (open, closed): (Vec<_>, Vec<_>) = numbers.iter().copied().partition(is_open);
-        self.split_open(&open)?;
+        self.split_by_beginnings(&open)?;
         closed.chunks(together_max).try_for_each(|group| self.split_closed(group))
     }
 
@@ -201,6 +225,15 @@ impl Division<'_, '_> {
             return Ok(());
         }
         self.halve(numbers, Self::split_closed)
+    }
+
+    /// Builds the tables for beginnings of paths. Of patterns with a loop of their own even such a table has to remember
+    /// which loops are running, so that it is not tried for more than a few of them.
+    fn split_by_beginnings(&mut self, numbers: &[usize]) -> Result<(), usize> {
+        let loops = |number: &usize| loose::is_open_with_loop(&self.patterns[*number]);
+        let (looping, plain): (Vec<_>, Vec<_>) = numbers.iter().copied().partition(loops);
+        self.split_open(&plain)?;
+        looping.chunks(LOOPING_TOGETHER_MAX).try_for_each(|group| self.split_open(group))
     }
 
     /// Builds one table for beginnings of paths, or as many as it takes.

@@ -4,7 +4,7 @@
 use regex_syntax::hir::{Class, ClassBytes, ClassBytesRange, Hir, HirKind};
 
 use crate::pattern::PathPattern;
-use crate::table::{before_any_bytes, is_any_bytes};
+use crate::table::{Sides, before_any_bytes, is_any_bytes};
 
 /// Whether a pattern has a loop that what follows it does not end.
 pub(super) fn is_loose(pattern: &PathPattern) -> bool {
@@ -19,6 +19,12 @@ pub(super) fn is_loose(pattern: &PathPattern) -> bool {
 /// Whether a path matches a pattern as soon as one of its beginnings does.
 pub(super) fn is_open(pattern: &PathPattern) -> bool {
     pattern.regex().is_some_and(|regex| before_any_bytes(&regex.language()).is_some())
+}
+
+/// Whether a pattern that is open, and may begin anywhere, has a loop before a path is known to match.
+pub(super) fn is_open_with_loop(pattern: &PathPattern) -> bool {
+    let decisive = pattern.regex().and_then(|regex| before_any_bytes(&regex.language()));
+    decisive.and_then(|decisive| Sides::of(&decisive).floating).is_some_and(|floating| has_loop(&floating))
 }
 
 /// Whether anything in an expression repeats without end.

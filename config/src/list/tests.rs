@@ -7,7 +7,7 @@ use regex_syntax::hir::{Hir, Repetition};
 
 use super::*;
 use crate::pattern::Regex;
-use crate::table::Meets;
+use crate::table::{Meets, Outcome, Work};
 
 /// No bound that a test meets.
 const AMPLE_BYTES: usize = 64 << 20;
@@ -134,7 +134,10 @@ proptest! {
             ..entry(rule)
         });
         let list = patterns.into_iter().zip(entries).collect();
-        let built = RuleList::build(list, &mut TableCache::default(), budget_bytes).expect("a list");
+        let built = RuleList::build(list, &mut TableCache::default(), budget_bytes);
+        // Only what no table has room for can be too much.
+        prop_assert!(built.is_ok() || budget_bytes < AMPLE_BYTES);
+        let Ok(built) = built else { return Ok(()) };
         let memory_bytes: usize = built.list.parts().iter().map(Part::memory_bytes).sum();
         prop_assert!(memory_bytes <= budget_bytes);
         prop_assert_eq!(built.list.parts().iter().map(|part| part.entries().len()).sum::<usize>(), rules.len());
@@ -186,7 +189,7 @@ proptest! {
         paths in prop::collection::vec("/[ab/.]{0,40}", 20),
     ) {
         let patterns: Vec<_> = texts.iter().map(|text| Arc::new(pattern(text))).collect();
-        let lazy = Arc::new(LazyTable::build(&patterns, 0).expect("an automaton"));
+        let Ok(lazy) = LazyTable::build(&patterns, 0).map(Arc::new) else { return Ok(()) };
         let alone: Vec<_> = patterns.iter().map(|pattern| Alone::new(pattern)).collect();
         let mut scratch = TableScratch::default();
         for path in &paths {
@@ -280,6 +283,35 @@ fn a_pattern_too_large_for_any_automaton_is_named() {
     }
     let error = RuleList::build(rules, &mut TableCache::default(), AMPLE_BYTES).expect_err("too large");
     assert_eq!(error, ListError { rule: RuleId(1) });
+}
+
+#[test]
+fn what_is_lazy_visits_a_bounded_part_of_its_automaton() {
+    let lazy = |texts: &[String]| {
+        let patterns: Vec<_> = texts.iter().map(|text| Arc::new(pattern(text))).collect();
+        LazyTable::build(&patterns, 0).map(|_| ()).map_err(|error| error.0)
+    };
+    let bomb = |rounds: usize| format!("pattern ^/(a|b)*a(a|b){{{rounds}}}$");
+    assert_eq!(lazy(&[bomb(200)]), Ok(()));
+    assert_eq!(lazy(&["/a".to_owned(), bomb(1000)]), Err(1));
+    // Rules that one path can keep running together count together, and others do not.
+    assert_eq!(lazy(&[bomb(100), bomb(120), bomb(90)]), Err(1));
+    let apart: Vec<_> = (0..3).map(|at| format!("pattern ^/{at}(a|b)*a(a|b){{100}}$")).collect();
+    assert_eq!(lazy(&apart), Ok(()));
+    let texts: Vec<_> =
+        (0..5_000).flat_map(|at| [format!("/team/service-{at}/*"), format!("*.{at}x")]).collect();
+    assert_eq!(lazy(&texts), Ok(()));
+}
+
+#[test]
+fn work_on_tables_is_bounded_and_counts_again_when_its_result_is_known() {
+    let patterns = || Box::from([Arc::new(pattern(&format!("pattern ^/{}", ".*a".repeat(200))))]);
+    let mut tables = TableCache::default();
+    let mut outcome =
+        |limit| tables.table(patterns(), Meets::Path, AMPLE_BYTES, limit).expect("an automaton");
+    let Outcome::Table(table) = outcome(Work(u64::MAX)) else { panic!("a table of 200 states") };
+    let Outcome::Table(again) = outcome(Work(1)) else { panic!("a table that is known") };
+    assert!(Arc::ptr_eq(&table, &again) && table.work() > Work(200 * 200));
 }
 
 #[test]

@@ -207,25 +207,21 @@ impl Reader<'_> {
         Err(self.fault(no_such_number(&digits, self.groups.len())))
     }
 
-    /// Reads `${name}`. A name may stand at several groups, in different branches: at most one of them takes part.
+    /// Reads `${name}`.
     fn name(&mut self, behind: &str) -> Result<(), TemplateFault> {
         let Some((name, _)) = behind.strip_prefix('{').and_then(|inner| inner.split_once('}')) else {
             return Err(self.fault(Fault::new("this `${` has no `}`").help(DOLLAR_HELP)));
         };
         let length = "${}".len() + name.len();
         let named = |group: &Group| group.name.as_deref() == Some(name);
-        let numbers: Vec<_> = (1..).zip(self.groups).filter(|(_, group)| named(group)).collect();
-        if numbers.is_empty() && name == "path" && self.purpose == Purpose::Location {
-            self.refer(Piece::Path, length);
-            return Ok(());
+        match self.groups.iter().position(named) {
+            Some(index) => self.group(index + 1, length),
+            None if name == "path" && self.purpose == Purpose::Location => {
+                self.refer(Piece::Path, length);
+                Ok(())
+            }
+            None => Err(self.fault(no_such_name(name, self.groups, self.purpose))),
         }
-        let Some(((last, _), others)) = numbers.split_last() else {
-            return Err(self.fault(no_such_name(name, self.groups, self.purpose)));
-        };
-        for (number, _) in others {
-            self.group(*number, 0)?;
-        }
-        self.group(*last, length)
     }
 
     /// Takes group `number`, whose reference has `length` bytes.
@@ -411,8 +407,6 @@ mod tests {
         assert_eq!(read("/${tenant}/${a}$1", &["a", "tenant"]), "/<2>/<1><1>");
         assert_eq!(read("/$$1$$$$x$$$1$$", &[""]), "/$1$$x$<1>$");
         assert_eq!(read("/${path}", &["path"]), "/<1>");
-        // At most one of two groups with the same name takes part.
-        assert_eq!(read("/${a}-$1", &["a", "", "a"]), "/<1><3>-<1>");
         assert!(!Template::parse("/$$1", &[], Purpose::Path).unwrap().uses_groups());
     }
 

@@ -14,11 +14,11 @@ use regex_automata::{Anchored, MatchKind};
 use regex_syntax::hir::{Class, Hir, HirKind, Repetition};
 
 use super::trie::Trie;
-use super::{Meets, TableError};
+use super::visits::visits_per_byte;
+use super::{Meets, TableError, Work};
 use crate::pattern::PathPattern;
 
-/// The most that the automaton of one pattern may take, in bytes. Where no table can be built, a step of matching may
-/// visit all of it.
+/// The most that the automaton of one pattern may take, in bytes.
 const PATTERN_NFA_BYTES_MAX: usize = 2 << 20;
 /// The most that the automaton of many patterns may take, in bytes.
 const NFA_BYTES_MAX: usize = 256 << 20;
@@ -30,39 +30,78 @@ const TABLE_STATES_PER_NFA_STATE: usize = 1;
 /// table must remember which of them it has seen.
 const TABLE_STATES_MIN: usize = 8 * 1024;
 /// The bytes that may be spent, for each state that a table may have, on telling its states apart while it is built.
-/// The time to build it is in proportion.
 const DETERMINIZE_BYTES_PER_STATE: usize = 256;
+/// What a state of a table takes besides, in bytes, while it is told apart from others, whatever it consists of.
+const STATE_OVERHEAD_BYTES: usize = 64;
+/// The work on such a state and one class of bytes, whatever it consists of.
+const STATE_OVERHEAD_WORK: usize = 16;
+
+/// How many states a byte visits for `.*` or the end of a path, where nothing else is left to match.
+const ANY_BYTES_VISITS: usize = 4;
 
 /// No automaton can be built, for the pattern of this number is too large, or the largest where all are too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NfaTooLarge(pub(crate) usize);
 
+/// A table as it is built.
+type Dense = dense::DFA<Vec<u32>>;
+
+/// The automaton of some patterns, and what a step costs that no table spares.
+pub(super) struct Assembled {
+    pub(super) nfa: NFA,
+    /// The most states that one byte may visit.
+    pub(super) visits: usize,
+    /// The pattern that adds the most to them.
+    pub(super) costliest: usize,
+}
+
 /// The automaton of `patterns`, anchored at the path's first byte. A pattern's number is its place.
 ///
 /// # Errors
 /// [`NfaTooLarge`].
-pub(super) fn nfa(patterns: &[Arc<PathPattern>], meets: Meets) -> Result<NFA, NfaTooLarge> {
+pub(super) fn nfa(patterns: &[Arc<PathPattern>], meets: Meets) -> Result<Assembled, NfaTooLarge> {
     let mut assembly = Assembly::new(meets);
     let assembled = assembly.all(patterns);
-    assembled.map_err(|error| error.0.unwrap_or(NfaTooLarge(assembly.largest.1)))
+    let nfa = assembled.map_err(|error| error.0.unwrap_or(NfaTooLarge(assembly.largest.1)))?;
+    Ok(Assembled { nfa, visits: assembly.visits(), costliest: assembly.costliest.1 })
 }
 
-/// The table of an automaton, which may take `limit_bytes`.
+/// The table of an automaton, which may take `limit_bytes`, with the work that it took.
 ///
 /// # Errors
-/// That it takes more, or far more than its patterns explain.
-pub(super) fn dense(nfa: &NFA, limit_bytes: usize) -> Result<dense::DFA<Vec<u32>>, TableError> {
+/// That it takes more, or far more than its patterns explain, or more work than `limit`; with the work that was in vain.
+pub(super) fn dense(
+    assembled: &Assembled,
+    limit_bytes: usize,
+    limit: Work,
+) -> Result<(Dense, Work), (TableError, Work)> {
+    let nfa = &assembled.nfa;
+    let classes = nfa.byte_classes().alphabet_len();
+    let row_bytes = classes.next_power_of_two() * size_of::<u32>();
     let states = TABLE_STATES_MIN + TABLE_STATES_PER_NFA_STATE * nfa.states().len();
-    let row_bytes = nfa.byte_classes().alphabet_len().next_power_of_two() * size_of::<u32>();
+    let affordable = usize::try_from(limit.0).unwrap_or(usize::MAX) / classes;
+    // What is told apart takes a byte for each state of the automaton that it consists of.
+    let apart_bytes = states
+        .saturating_mul(DETERMINIZE_BYTES_PER_STATE)
+        .min(states.saturating_mul(STATE_OVERHEAD_BYTES).saturating_add(affordable));
     let fair_bytes = states.saturating_mul(row_bytes);
+    let table_bytes = fair_bytes.min(limit_bytes);
     let config = dense::Config::new()
         .match_kind(MatchKind::All)
         .start_kind(StartKind::Anchored)
         .accelerate(false)
-        .dfa_size_limit(Some(fair_bytes.min(limit_bytes)))
-        .determinize_size_limit(Some(states.saturating_mul(DETERMINIZE_BYTES_PER_STATE)));
+        .dfa_size_limit(Some(table_bytes))
+        .determinize_size_limit(Some(apart_bytes));
+    let built = dense::Builder::new().configure(config).build_from_nfa(nfa);
+    let work = |table_bytes: usize| {
+        let states = table_bytes / row_bytes;
+        let overhead = states.saturating_mul(STATE_OVERHEAD_WORK).saturating_add(affordable);
+        Work(states.saturating_mul(assembled.visits).min(overhead).saturating_mul(classes) as u64)
+    };
     let error = if fair_bytes > limit_bytes { TableError::OverLimit } else { TableError::Explodes };
-    dense::Builder::new().configure(config).build_from_nfa(nfa).map_err(|_| error)
+    let dfa = built.map_err(|_| (error, work(table_bytes)))?;
+    let work = work(dfa.memory_usage());
+    Ok((dfa, work))
 }
 
 /// The state before a path's first byte.
@@ -150,6 +189,8 @@ struct Assembly {
     floating: Trie,
     /// The bytes of the largest expression so far, and its pattern.
     largest: (usize, usize),
+    /// The states that a byte may visit of the costliest expression so far, and its pattern.
+    costliest: (usize, usize),
 }
 
 /// Why putting an automaton together ended; the one pattern to blame, if it is one.
@@ -173,7 +214,8 @@ impl Assembly {
         let mut compiler = Compiler::new();
         compiler.configure(config);
         let (rooted, floating) = Default::default();
-        Self { meets, builder, compiler, rooted, floating, largest: (0, 0) }
+        let (largest, costliest) = Default::default();
+        Self { meets, builder, compiler, rooted, floating, largest, costliest }
     }
 
     fn all(&mut self, patterns: &[Arc<PathPattern>]) -> Result<NFA, Failed> {
@@ -193,15 +235,15 @@ impl Assembly {
         match pattern {
             PathPattern::All => {
                 let any = self.any_bytes_before(&[end])?;
-                self.rooted.add(b"", any);
+                self.rooted.add(b"", any, ANY_BYTES_VISITS);
             }
-            PathPattern::Exact(path) => self.rooted.add(path.as_bytes(), end),
+            PathPattern::Exact(path) => self.rooted.add(path.as_bytes(), end, 0),
             PathPattern::Prefix(path) => {
                 let below = self.any_bytes_before(&[end])?;
-                self.rooted.add(path.as_bytes(), end);
-                self.rooted.add(format!("{path}/").as_bytes(), below);
+                self.rooted.add(path.as_bytes(), end, 0);
+                self.rooted.add(format!("{path}/").as_bytes(), below, ANY_BYTES_VISITS);
             }
-            PathPattern::Suffix(suffix) => self.floating.add(suffix.as_bytes(), end),
+            PathPattern::Suffix(suffix) => self.floating.add(suffix.as_bytes(), end, 0),
             PathPattern::Regex(regex) => {
                 let language = regex.language();
                 let shorter = before_any_bytes(&language).filter(|_| self.meets == Meets::Beginning);
@@ -222,11 +264,19 @@ impl Assembly {
             let nfa = self.compiler.build_from_hir(&rest);
             let nfa = nfa.map_err(|_| Failed(Some(NfaTooLarge(number))))?;
             self.largest = self.largest.max((nfa.memory_usage(), number));
+            let visits = visits_per_byte(&nfa);
+            self.costliest = self.costliest.max((visits, number));
             let start = copy(&nfa, &mut self.builder, end)?;
-            to.add(text, start);
+            to.add(text, start, visits);
             starts.push(start);
         }
         Ok(self.builder.add_union(starts)?)
+    }
+
+    /// The most states that one byte may visit: of all texts that paths begin with, those that one path can, and of what
+    /// floats everything.
+    fn visits(&self) -> usize {
+        self.rooted.visits_of_one() + self.floating.visits_of_all()
     }
 
     /// The state before everything: what is rooted, and the loop before what floats.

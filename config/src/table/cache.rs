@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use super::lazy::LAZY_CACHE_BYTES;
-use super::{LazyTable, Meets, NfaTooLarge, Table, TableError};
+use super::{LazyTable, Meets, NfaTooLarge, Table, TableError, Work};
 use crate::pattern::PathPattern;
 
 /// What shares a table, in the list's order.
@@ -32,6 +32,15 @@ enum Known {
 pub(crate) struct Refusal {
     /// No table was possible within so many bytes.
     limit_bytes: usize,
+    work: Work,
+}
+
+impl Refusal {
+    /// What it took to find out. It counts again for each list that knows, so that what becomes of a list does not depend
+    /// on what was known before.
+    pub(crate) fn work(&self) -> Work {
+        self.work
+    }
 }
 
 /// What became of patterns that were to share a table.
@@ -44,7 +53,7 @@ pub(crate) enum Outcome {
 }
 
 impl TableCache {
-    /// The table of `patterns`, which may take `limit_bytes`: a living one or a new one.
+    /// The table of `patterns`, which may take `limit_bytes` and the work `limit`: a living one or a new one.
     ///
     /// # Errors
     /// [`NfaTooLarge`] when there is nothing that a table could be made of.
@@ -53,17 +62,18 @@ impl TableCache {
         patterns: Patterns,
         meets: Meets,
         limit_bytes: usize,
+        limit: Work,
     ) -> Result<Outcome, NfaTooLarge> {
         let key = (patterns, meets);
         if let Some(outcome) = self.known(&key, limit_bytes) {
             return Ok(outcome);
         }
-        let refused = |limit_bytes| Outcome::Refused(Arc::new(Refusal { limit_bytes }));
-        let outcome = match Table::build(&key.0, meets, limit_bytes) {
+        let refused = |limit_bytes, work| Outcome::Refused(Arc::new(Refusal { limit_bytes, work }));
+        let outcome = match Table::build_within(&key.0, meets, limit_bytes, limit) {
             Ok(table) => Outcome::Table(Arc::new(table)),
-            Err(TableError::OverLimit) => refused(limit_bytes),
-            Err(TableError::Explodes) => refused(usize::MAX),
-            Err(TableError::Nfa(error)) => return Err(error),
+            Err((TableError::OverLimit, work)) => refused(limit_bytes, work),
+            Err((TableError::Explodes, work)) => refused(usize::MAX, work),
+            Err((TableError::Nfa(error), _)) => return Err(error),
         };
         self.built += u64::from(matches!(outcome, Outcome::Table(_)));
         self.dense.insert(key, Known::from(&outcome));
@@ -80,7 +90,7 @@ impl TableCache {
                 Some(if fits {
                     Outcome::Table(table)
                 } else {
-                    Outcome::Refused(Arc::new(Refusal { limit_bytes }))
+                    Outcome::Refused(Arc::new(Refusal { limit_bytes, work: table.work() }))
                 })
             }
             Known::Refused(refusal) => {

@@ -8,12 +8,16 @@ use regex_automata::hybrid::dfa::{Builder, Cache, Config, DFA};
 use regex_automata::util::start;
 use regex_automata::{Anchored, MatchKind};
 
+use super::automaton::Assembled;
 use super::{Meets, NfaTooLarge, automaton};
 use crate::pattern::PathPattern;
 
 /// What one worker keeps of the states of one automaton, in bytes; more where five states would not fit. A full cache
 /// is emptied and filled again, as often as it takes.
 pub(crate) const LAZY_CACHE_BYTES: usize = 2 << 20;
+/// The most states of an automaton that one byte may visit. A byte that leads to a state which is not kept visits so
+/// many, and a client can see to it that every byte does.
+const LAZY_VISITS_MAX: usize = 256;
 /// How many automata one worker keeps states of. Whose turn was longest ago gives up its room for another one.
 const LAZY_CACHES_MAX: usize = 8;
 
@@ -27,9 +31,12 @@ impl LazyTable {
     /// Makes the automaton of `patterns`, whose states may take `cache_bytes` in each worker.
     ///
     /// # Errors
-    /// [`NfaTooLarge`].
+    /// [`NfaTooLarge`], also where one byte may visit too much of it.
     pub(crate) fn build(patterns: &[Arc<PathPattern>], cache_bytes: usize) -> Result<Self, NfaTooLarge> {
-        let nfa = automaton::nfa(patterns, Meets::Path)?;
+        let Assembled { nfa, visits, costliest } = automaton::nfa(patterns, Meets::Path)?;
+        if visits > LAZY_VISITS_MAX {
+            return Err(NfaTooLarge(costliest));
+        }
         let config = Config::new()
             .match_kind(MatchKind::All)
             .cache_capacity(cache_bytes)

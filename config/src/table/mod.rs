@@ -5,6 +5,7 @@
 //! * this file is the dense table: asking it for a winner, and walking it state by state, as the analysis does;
 //! * `automaton` makes one automaton of many patterns, and `trie` lets those that are plain text share their beginnings;
 //! * `lazy` is the automaton whose states are made while paths are matched, for patterns whose table would explode;
+//! * `visits` bounds what a step costs where no table spares it;
 //! * `cache` keeps both by their content.
 //!
 //! How a list's patterns are divided into tables is decided in `list`.
@@ -13,6 +14,7 @@ mod automaton;
 mod cache;
 mod lazy;
 mod trie;
+mod visits;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,6 +27,7 @@ use crate::pattern::PathPattern;
 pub(crate) use automaton::{NfaTooLarge, Sides, before_any_bytes, is_any_bytes};
 pub(crate) use cache::{Outcome, Refusal, TableCache};
 pub(crate) use lazy::{LazyTable, TableScratch};
+pub(crate) use visits::visits_per_byte;
 
 /// No pattern: in [`Table::first`].
 const NONE: u32 = u32::MAX;
@@ -43,6 +46,7 @@ pub(crate) struct Table {
     lists: Box<[u32]>,
     /// By state: every byte leads back to it, so that the rest of a path decides nothing.
     settled: Box<[bool]>,
+    work: Work,
 }
 
 impl std::fmt::Debug for Table {
@@ -50,6 +54,11 @@ impl std::fmt::Debug for Table {
         out.debug_struct("Table").field("states", &self.states).finish_non_exhaustive()
     }
 }
+
+/// What building a table takes: states of its automaton that are visited, for each state of the table and each class of
+/// bytes. It takes some nanoseconds each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Work(pub(crate) u64);
 
 /// What a table's patterns are compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -67,29 +76,44 @@ pub(crate) enum Meets {
 pub(crate) enum TableError {
     /// It would take more than it may. With a higher limit it might be built.
     OverLimit,
-    /// Its patterns do not get along: its states are far more than theirs explain, whatever it may take.
+    /// Its patterns do not get along: its states are far more than theirs explain, whatever it may take; or it is more
+    /// work than there may be.
     Explodes,
     /// There is no automaton that it could be made of.
     Nfa(NfaTooLarge),
 }
 
 impl Table {
-    /// Builds the table of `patterns`, which may take `limit_bytes`.
+    /// Builds the table of `patterns`, which may take `limit_bytes`, however much work it is.
     ///
     /// # Errors
-    /// [`TableError`] when it does not fit, or should not be waited for.
+    /// [`TableError`] when it does not fit.
     pub(crate) fn build(
         patterns: &[Arc<PathPattern>],
         meets: Meets,
         limit_bytes: usize,
     ) -> Result<Self, TableError> {
-        let nfa = automaton::nfa(patterns, meets).map_err(TableError::Nfa)?;
-        let dfa = automaton::dense(&nfa, limit_bytes)?;
-        let table = Self::of(dfa).ok_or(TableError::Explodes)?;
-        if table.memory_bytes() > limit_bytes { Err(TableError::OverLimit) } else { Ok(table) }
+        Self::build_within(patterns, meets, limit_bytes, Work(u64::MAX)).map_err(|(error, _)| error)
     }
 
-    fn of(dfa: dense::DFA<Vec<u32>>) -> Option<Self> {
+    /// Builds the table of `patterns`, which may take `limit_bytes` and the work `limit`.
+    ///
+    /// # Errors
+    /// [`TableError`] when it does not fit, or should not be waited for, and the work that was in vain.
+    pub(crate) fn build_within(
+        patterns: &[Arc<PathPattern>],
+        meets: Meets,
+        limit_bytes: usize,
+        limit: Work,
+    ) -> Result<Self, (TableError, Work)> {
+        let nfa = automaton::nfa(patterns, meets);
+        let nfa = nfa.map_err(|error| (TableError::Nfa(error), Work::default()))?;
+        let (dfa, work) = automaton::dense(&nfa, limit_bytes, limit)?;
+        let table = Self::of(dfa, work).ok_or((TableError::Explodes, work))?;
+        if table.memory_bytes() > limit_bytes { Err((TableError::OverLimit, work)) } else { Ok(table) }
+    }
+
+    fn of(dfa: dense::DFA<Vec<u32>>, work: Work) -> Option<Self> {
         let start = automaton::start(&dfa)?;
         let mut ends = Ends::default();
         let mut settled = Vec::new();
@@ -111,6 +135,7 @@ impl Table {
             list_at: list_at.into(),
             lists: lists.into(),
             settled: settled.into(),
+            work,
         })
     }
 
@@ -217,6 +242,11 @@ impl Table {
     /// How many states a path can end in.
     pub(crate) fn states(&self) -> usize {
         self.states
+    }
+
+    /// What building the table took.
+    pub(crate) fn work(&self) -> Work {
+        self.work
     }
 
     /// What the table takes, in bytes.

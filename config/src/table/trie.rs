@@ -19,6 +19,10 @@ struct Node {
     children: Vec<(u8, usize)>,
     /// Where a text that ends here goes on without a byte more.
     ends: Vec<StateID>,
+    /// How many states a byte may visit behind this text, once a path has come so far.
+    visits: usize,
+    /// The text, in bytes.
+    depth: usize,
 }
 
 impl Default for Trie {
@@ -32,23 +36,42 @@ impl Trie {
         self.nodes.len() == 1 && self.nodes.iter().all(|node| node.ends.is_empty())
     }
 
-    /// Adds a text whose end leads to `end`.
-    pub(super) fn add(&mut self, text: &[u8], end: StateID) {
+    /// Adds a text whose end leads to `end`, behind which a byte may visit so many states.
+    pub(super) fn add(&mut self, text: &[u8], end: StateID, visits: usize) {
         let mut at = 0;
         for byte in text {
             at = self.child(at, *byte);
         }
         self.nodes[at].ends.push(end);
+        self.nodes[at].visits += visits;
+    }
+
+    /// How many states a byte may visit where all texts begin at the path's first byte: they are the beginnings of one
+    /// path, and each of them may still be running when the last one has come.
+    pub(super) fn visits_of_one(&self) -> usize {
+        let mut most = vec![0; self.nodes.len()];
+        for (at, node) in self.nodes.iter().enumerate().rev() {
+            let below = node.children.iter().map(|(_, child)| most[*child]).max();
+            most[at] = node.visits + below.unwrap_or(1);
+        }
+        most[0]
+    }
+
+    /// How many states a byte may visit where texts begin anywhere: one text for each byte of the longest, and everything
+    /// that stands behind texts.
+    pub(super) fn visits_of_all(&self) -> usize {
+        let depth = self.nodes.iter().map(|node| node.depth).max().unwrap_or_default();
+        depth + self.nodes.iter().map(|node| node.visits).sum::<usize>()
     }
 
     fn child(&mut self, at: usize, byte: u8) -> usize {
-        let new = self.nodes.len();
+        let (new, depth) = (self.nodes.len(), self.nodes[at].depth + 1);
         let children = &mut self.nodes[at].children;
         match children.binary_search_by_key(&byte, |(byte, _)| *byte) {
             Ok(place) => children[place].1,
             Err(place) => {
                 children.insert(place, (byte, new));
-                self.nodes.push(Node::default());
+                self.nodes.push(Node { depth, ..Node::default() });
                 new
             }
         }

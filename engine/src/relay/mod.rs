@@ -189,7 +189,7 @@ pub(crate) struct Relay<'a> {
     pub(crate) asked: Asked,
     pub(crate) flow: &'a Flow,
     /// How the request's body goes upstream.
-    pub(crate) request_writer: BodyWriter,
+    pub(crate) request_writer: BodyWriter<'a>,
 }
 
 impl Relay<'_> {

@@ -89,12 +89,14 @@ impl Relay<'_> {
         &self,
         out: &mut Buf,
         reply: &mut Buf,
-        head: &ResponseHead,
+        head: &mut ResponseHead,
         head_bytes: usize,
     ) -> Result<(), Error> {
         if self.asked.version == Version::Http11 {
             out.clear();
-            outgoing::interim(out, head, reply.filled());
+            let changes = &self.terms.response;
+            changes.take_out(&mut head.fields, reply.filled(), false);
+            outgoing::interim(out, head, reply.filled(), changes);
             self.to_client(out).await?;
         }
         if head.status() == 100 && self.flow.awaits_continue.replace(false) {
@@ -129,7 +131,7 @@ impl Relay<'_> {
             self.terms.timeouts.upstream_body
         };
         reply.consume(head_bytes);
-        let writer = BodyWriter::new(to_client, self.asked.te_trailers);
+        let writer = BodyWriter::new(to_client, self.asked.te_trailers.then_some(&self.terms.response));
         self.flow.stall.set(stall);
         self.response_body(out, reply, BodyReader::for_response(framing), writer).await?;
         let clean = head.persistent() && framing != Framing::UntilClose && reply.is_empty();
@@ -195,7 +197,7 @@ impl Relay<'_> {
         out: &mut Buf,
         reply: &mut Buf,
         mut body: BodyReader,
-        writer: BodyWriter,
+        writer: BodyWriter<'_>,
     ) -> Result<(), Error> {
         loop {
             let part = self.next_part(reply, &mut body, writer)?;
@@ -224,7 +226,7 @@ impl Relay<'_> {
         &self,
         reply: &mut Buf,
         body: &mut BodyReader,
-        writer: BodyWriter,
+        writer: BodyWriter<'_>,
     ) -> Result<Option<Framed>, Error> {
         if reply.is_empty() || body.is_complete() {
             return Ok(None);

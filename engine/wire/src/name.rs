@@ -349,12 +349,14 @@ const fn slot_of(name: &[u8]) -> Option<usize> {
     Some((word.wrapping_mul(MULTIPLIER) >> (u32::BITS - SLOT_BITS)) as usize)
 }
 
-/// Whether `name` differs from `own`, which has no underscores, but would be read as `own` by a backend that takes `_` for
-/// `-` (CGI, WSGI, Rack). For the fields that a configuration sets; the built-in ones are [`FieldName::Underscored`].
+/// Whether `name` differs from `own` by underscores alone, so that a backend that takes `_` for `-` (CGI, WSGI, Rack) would read
+/// it as `own`. For the fields that a configuration sets; the built-in ones are [`FieldName::Underscored`].
 pub fn is_underscored_twin(name: &[u8], own: &[u8]) -> bool {
-    let lower = |byte: &u8| byte.to_ascii_lowercase();
-    let hyphened = |byte: &u8| if *byte == b'_' { b'-' } else { lower(byte) };
-    name.contains(&b'_') && name.iter().map(hyphened).eq(own.iter().map(lower))
+    let hyphened = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+    (name.contains(&b'_') || own.contains(&b'_'))
+        && name.len() == own.len()
+        && !name.eq_ignore_ascii_case(own)
+        && name.iter().map(hyphened).eq(own.iter().map(hyphened))
 }
 
 #[cfg(test)]
@@ -433,7 +435,10 @@ mod tests {
     #[test]
     fn configured_fields_have_twins_too() {
         assert!(is_underscored_twin(b"X_Request-ID", b"x-request-id"));
+        assert!(is_underscored_twin(b"X-Request-ID", b"x_request_id"));
+        assert!(is_underscored_twin(b"X_Request-ID", b"x-request_id"));
         assert!(!is_underscored_twin(b"X-Request-ID", b"x-request-id"));
+        assert!(!is_underscored_twin(b"X_Request-ID", b"x_request-id"));
         assert!(!is_underscored_twin(b"X_Request_IDs", b"x-request-id"));
     }
 
