@@ -330,6 +330,27 @@ fn a_change_builds_only_the_tables_of_the_lists_that_it_touches() {
     assert_eq!(built, 1, "tables that nobody holds are forgotten");
 }
 
+#[test]
+fn a_change_of_one_site_of_a_thousand_builds_one_table() {
+    let mut compiler = Compiler::new();
+    let text = |changed: &str| {
+        let site = |at: usize| {
+            let path = if at == 500 { changed.to_owned() } else { format!("^/s{at}/v[0-9]+(/.*)?$") };
+            format!(
+                "[[sites]]\nname = \"s{at}\"\nhosts = [\"s{at}.example\"]\n\
+                 rules = [{{ name = \"r\", pattern = '{path}', target = \"http://127.0.0.1:3\" }}]\n"
+            )
+        };
+        format!("{LISTENERS}{}{}", (0..1_000).map(site).collect::<String>(), rules(&[("all", "/*", "")]))
+    };
+    let (old, new) = (text("^/old$"), text("^/new$"));
+    let _old = compiler.compile(&Source { name: "old.toml", text: &old }).unwrap();
+    let built = compiler.tables_built();
+    assert_eq!(built, 1_001, "each site's, and the one for all");
+    let _new = compiler.compile(&Source { name: "new.toml", text: &new }).unwrap();
+    assert_eq!(compiler.tables_built() - built, 1);
+}
+
 /// A rule as the oracle sees it.
 #[derive(Clone, Debug)]
 struct Rule {
