@@ -32,10 +32,14 @@ impl<'a> Standings<'a> {
         Self { snapshot, analysis }
     }
 
-    /// A rule's columns: its name, what it takes, how it stands.
+    /// A rule's columns: its name, what it takes, how it stands and what its paths alone need.
     fn row(&self, id: RuleId) -> Option<[String; 3]> {
         let rule = self.snapshot.rule(id)?;
-        Some([rule.name.clone(), taken(rule), self.standing(self.analysis.standing(id)?)])
+        let standing = self.standing(self.analysis.standing(id)?);
+        // What is in no table takes none.
+        let tabled = rule.enabled && rule.name != Rule::OWN_UPSTREAM;
+        let alone = if tabled { format!("  ({})", alone(rule)) } else { String::new() };
+        Some([rule.name.clone(), taken(rule), standing + &alone])
     }
 
     fn standing(&self, standing: &Standing) -> String {
@@ -54,6 +58,14 @@ impl<'a> Standings<'a> {
                 "not known: its list has more states or methods than are looked at".to_owned()
             }
         }
+    }
+}
+
+/// What a rule's paths need in a table of their own.
+fn alone(rule: &Rule) -> String {
+    match rule.states_alone() {
+        Some(states) => format!("{states} states alone"),
+        None => "too large for a table alone".to_owned(),
     }
 }
 

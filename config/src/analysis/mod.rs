@@ -7,8 +7,9 @@
 //!   paths;
 //! * `walk` goes through all states and finds the distinct sets of rules that match some path; `matched` tells who wins in
 //!   them, and `cover` what is left of those that never do;
-//! * `warnings` makes findings of it, for `public` those of rules that lead out of the house.
+//! * `warnings` makes findings of it, for `public` those of rules that lead out of the house; `alone` has what one rule takes.
 
+mod alone;
 mod contexts;
 mod cover;
 mod ground;
