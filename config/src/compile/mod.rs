@@ -270,17 +270,19 @@ impl Context<'_> {
                 return Ok(None);
             }
         };
-        for variable in &expanded.unset {
-            let message =
-                format!("the environment variable {variable} is not set: what needs it answers 502");
-            let finding = Finding::warning(at.clone(), message);
-            self.findings.push(finding.help(format!("set it, or write ${{{variable}:-default}}")));
-        }
+        let unset = |variable: &String| unset(variable, ": what needs it answers 502", at).into_warning();
+        self.findings.extend(expanded.unset.iter().map(unset));
         match expanded.unset.into_iter().next() {
             None => Ok(Some(expanded.text)),
             Some(first) => Err(first),
         }
     }
+}
+
+/// That a variable which the text at `at` needs is not set, and what comes of it.
+fn unset(variable: &str, consequence: &str, at: &Pointer) -> Finding {
+    let message = format!("the environment variable {variable} is not set{consequence}");
+    Finding::error(at.clone(), message).help(format!("set it, or write ${{{variable}:-default}}"))
 }
 
 /// Everything but the rule tables.
@@ -307,8 +309,7 @@ impl Parts {
     }
 
     /// Builds the tables of a sound configuration, and notes what it leaves without use. The places are those of the rules, by
-    /// their ids. `None`, and a finding for each
-    /// of them, when some tables cannot be built.
+    /// their ids. `None`, and a finding for each of them, when some tables cannot be built.
     fn snapshot(
         self,
         tables: &mut TableCache,

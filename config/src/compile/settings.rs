@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::{Context, is_token};
+use super::{Context, is_token, unset};
 use crate::problem::{Fault, Finding, Pointer};
 use crate::schema;
 use crate::snapshot::{
@@ -220,11 +220,7 @@ fn access_log(written: &schema::AccessLog, context: &mut Context<'_>) -> AccessL
 fn file_path(written: &str, at: &Pointer, context: &mut Context<'_>) -> String {
     match expanded(written, context.variables) {
         Ok(path) => {
-            for variable in path.unset {
-                let message = format!("the environment variable {variable} is not set");
-                let finding = Finding::error(at.clone(), message);
-                context.findings.push(finding.help(format!("set it, or write ${{{variable}:-default}}")));
-            }
+            context.findings.extend(path.unset.iter().map(|variable| unset(variable, "", at)));
             path.text
         }
         Err(fault) => {
