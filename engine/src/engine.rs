@@ -13,6 +13,7 @@ use std::time::Duration;
 use ringway_config::{AccessLogDestination, Snapshot, Workers};
 
 use crate::access_log::{self, LogBuffer, Message};
+use crate::net::cancel;
 use crate::net::cpu;
 use crate::net::driver::{self, Driver};
 use crate::net::listen::{self, Bound, Local};
@@ -155,8 +156,9 @@ impl Engine {
             }
             let failed = ready.clone();
             let main = async move {
+                cancel::prepare();
                 let worker = Worker::new(shared, counted, LogBuffer::new(log), workers);
-                // The control thread waits for all; it is there.
+                // The control thread waits for all; it is there. From now on nothing is opened but for clients.
                 let _ = ready.send(Ok(()));
                 worker::run(worker, signalled, queue).await;
             };

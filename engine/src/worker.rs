@@ -16,7 +16,6 @@ use crate::clients::Clients;
 use crate::hot::HotReads;
 use crate::listener::Listeners;
 use crate::net::buf::BufPool;
-use crate::net::cancel;
 use crate::net::deadline::Wheel;
 use crate::net::listen::Local;
 use crate::net::memory;
@@ -167,7 +166,6 @@ fn date_now() -> [u8; DATE_BYTES] {
 
 /// The worker's main future: obeys the control thread until that goes away.
 pub(crate) async fn run(worker: Rc<Worker>, commands: std::os::unix::net::UnixStream, queue: CommandQueue) {
-    cancel::prepare();
     task::spawn(worker.turns.clone().usher(), || {});
     #[expect(
         clippy::disallowed_methods,
