@@ -101,7 +101,13 @@ pub(crate) fn backend(text: &str) -> Result<Backend, Fault> {
     if let Some(path) = text.strip_prefix("unix:") {
         let path = unix_path(path)?;
         let url = format!("unix:{}", path.display());
-        return Ok(Backend { address: BackendAddress::Unix(path), authority: "localhost".to_owned(), url });
+        return Ok(Backend {
+            address: BackendAddress::Unix(path),
+            authority: "localhost".to_owned(),
+            url,
+            weight: 1,
+            backup: false,
+        });
     }
     let (authority, path) = split(text)?;
     if !matches!(path, "" | "/") {
@@ -115,7 +121,7 @@ pub(crate) fn backend(text: &str) -> Result<Backend, Fault> {
 /// The backend whose URL, as written, needs a variable that is not set: a name that is never found.
 pub(crate) fn unknown_backend(url: &str) -> Backend {
     let address = BackendAddress::Unknown;
-    Backend { address, authority: "localhost".to_owned(), url: url.to_owned() }
+    Backend { address, authority: "localhost".to_owned(), url: url.to_owned(), weight: 1, backup: false }
 }
 
 /// Splits a URL into its authority and its path.
@@ -164,7 +170,7 @@ fn http_backend(authority: &str) -> Result<Backend, Fault> {
     };
     let url = format!("http://{name}:{port}");
     let authority = if port == HTTP_PORT { name } else { format!("{name}:{port}") };
-    Ok(Backend { address, authority, url })
+    Ok(Backend { address, authority, url, weight: 1, backup: false })
 }
 
 /// Splits `host[:port]`; an empty port is the default one (RFC 3986 3.2.3).

@@ -44,10 +44,11 @@ pub use reference::{json_schema, reference_markdown};
 pub use rewrite::BadRewrite;
 pub use scratch::Scratch;
 pub use snapshot::{
-    AccessLog, AccessLogDestination, AccessLogFormat, Action, Backend, BackendAddress, DriverChoice, Edits,
-    Fate, FieldEdits, FieldSetting, FieldValue, Forward, ForwardedSwitches, Limits, ListenAddress, Listener,
-    NoRoute, Owner, PathChange, Paths, Project, ProjectId, Redirect, Respond, RewriteTo, Route, RouteRequest,
-    Rule, RuleId, SentPath, Server, Site, SiteId, Snapshot, Timeouts, TrustedProxies, Unserved, Upstream,
-    UpstreamId, Workers,
+    AccessLog, AccessLogDestination, AccessLogFormat, Action, ActiveProbes, Admission, Backend,
+    BackendAddress, DriverChoice, Edits, Fate, FieldEdits, FieldSetting, FieldValue, Forward,
+    ForwardedSwitches, Health, Limits, ListenAddress, Listener, NoRoute, OnNoBackend, Owner, PathChange,
+    Paths, Probe, Project, ProjectId, Redirect, Respond, RewriteTo, Route, RouteRequest, Rule, RuleId,
+    SentPath, Server, Site, SiteId, Snapshot, StatusSet, Strategy, Timeouts, TrustedProxies, Unserved,
+    Upstream, UpstreamId, UpstreamTimeouts, Workers,
 };
 pub use variables::Variables;

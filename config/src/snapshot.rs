@@ -11,9 +11,16 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+mod upstream;
+
 use crate::rewrite::{BadRewrite, Location, Rewrite};
 use crate::router::Router;
 use crate::scratch::Scratch;
+
+pub use upstream::{
+    ActiveProbes, Admission, Backend, BackendAddress, Health, OnNoBackend, Probe, StatusSet, Strategy,
+    Upstream, UpstreamTimeouts,
+};
 
 /// One whole configuration. Cheap to share behind an `Arc`; never changed after it was made.
 #[derive(Debug)]
@@ -300,49 +307,6 @@ pub enum AccessLogFormat {
     Common,
 }
 
-/// A pool of backends.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Upstream {
-    /// Its name in the file; for the implied upstream of a `target`, the target's origin such as
-    /// `http://127.0.0.1:3000`, which no named upstream can have.
-    pub name: String,
-    /// Its servers, at least one.
-    pub backends: Vec<Backend>,
-    /// Idle connections kept for each backend, divided among the workers.
-    pub keepalive: u32,
-}
-
-/// One server of a pool.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Backend {
-    /// What to dial.
-    pub address: BackendAddress,
-    /// The Host for requests that bring none: the host as written, with its port unless that is 80; `localhost`
-    /// for a Unix socket.
-    pub authority: String,
-    /// The canonical URL: `http://host:port` with the port always there, or `unix:/path`. A backend of another
-    /// snapshot with the same URL is the same backend.
-    pub url: String,
-}
-
-/// What to dial for a backend.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum BackendAddress {
-    /// An IP address and a port.
-    Socket(SocketAddr),
-    /// A name to resolve, in A-labels, and a port.
-    Name {
-        /// The host name.
-        host: String,
-        /// The port.
-        port: u16,
-    },
-    /// The path of a Unix socket.
-    Unix(PathBuf),
-    /// Nothing: its URL needs an environment variable that was not set. The backend is down.
-    Unknown,
-}
-
 /// A virtual host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Site {
@@ -369,6 +333,8 @@ pub struct Site {
     /// An environment variable that its fields need and that was not set when the configuration was compiled: nothing can
     /// be served.
     pub unset: Option<String>,
+    /// How many of its exchanges run and wait at one time.
+    pub admission: Admission,
     /// It changes nothing: no field, timeout or switch.
     pub is_plain: bool,
     /// Its own timeouts, when it sets any: those of the file where it does not.
@@ -419,12 +385,14 @@ pub struct Rule {
     pub action: Action,
     /// Changes of fields, made after those of the site.
     pub edits: Edits,
-    /// It changes nothing but the path: no field, timeout or bound.
+    /// It changes nothing but the path: no field, timeout or bound; nor has its upstream timeouts of its own.
     pub is_plain: bool,
     /// Its own bound on the time until a response head.
     pub timeout: Option<Duration>,
     /// Its own bound on a request body; 0 is no limit.
     pub max_request_body_bytes: Option<u64>,
+    /// Its own number of retries, in place of the upstream's.
+    pub retries: Option<u8>,
 }
 
 /// What becomes of a request that a rule took.

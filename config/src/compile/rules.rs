@@ -123,6 +123,7 @@ impl Rules {
             is_plain: true,
             timeout: None,
             max_request_body_bytes: None,
+            retries: None,
         };
         Some(self.add(rule, at.clone()))
     }
@@ -268,6 +269,7 @@ fn rule(
         edits: read.edits,
         timeout: written.timeout.map(|timeout| timeout.0),
         max_request_body_bytes: written.max_request_body.map(|size| size.0),
+        retries: None,
     }
 }
 

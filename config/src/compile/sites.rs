@@ -11,7 +11,7 @@ use crate::pattern::{self, BadPath};
 use crate::problem::{Fault, Finding, Pointer};
 use crate::router::{Candidate, Hosts};
 use crate::schema;
-use crate::snapshot::{ForwardedSwitches, Project, ProjectId, Site, SiteId, Timeouts};
+use crate::snapshot::{Admission, ForwardedSwitches, Project, ProjectId, Site, SiteId, Timeouts};
 use crate::value::Span;
 
 /// The sites while rules are being read; their own rules are added then.
@@ -66,6 +66,7 @@ impl Sites {
                 unset: edits.unset,
                 timeouts,
                 forwarded,
+                admission: Admission::default(),
             });
         }
         read

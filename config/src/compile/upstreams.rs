@@ -1,12 +1,13 @@
 //! The `[[upstreams]]`, and those that rules' targets imply: one of one backend for each distinct origin.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use super::{Context, Names, bad_name};
 use crate::address;
 use crate::problem::{Finding, Pointer};
 use crate::schema;
-use crate::snapshot::{Backend, Upstream, UpstreamId};
+use crate::snapshot::{Admission, Backend, Health, Strategy, Upstream, UpstreamId, UpstreamTimeouts};
 
 /// The upstreams while rules are being read.
 #[derive(Default)]
@@ -29,7 +30,7 @@ impl Upstreams {
                 context.findings.push(Finding::error(at.key("name"), "an upstream's name has no `/`"));
             }
             let backends = backends(&upstream.backends, &at.key("backends"), context);
-            read.add(Upstream { name: upstream.name.clone(), backends, keepalive: upstream.keepalive });
+            read.add(Upstream { keepalive: upstream.keepalive, ..implied(upstream.name.clone(), backends) });
         }
         read.named = read.list.len();
         read
@@ -49,7 +50,7 @@ impl Upstreams {
             return *id;
         }
         let keepalive = schema::Upstream::default().keepalive;
-        self.add(Upstream { name: backend.url.clone(), backends: vec![backend], keepalive })
+        self.add(Upstream { keepalive, ..implied(backend.url.clone(), vec![backend]) })
     }
 
     /// The upstream that only one site has; no named one can have its name.
@@ -61,7 +62,7 @@ impl Upstreams {
         context: &mut Context<'_>,
     ) -> UpstreamId {
         let backends = backends(&written.backends, &at.key("backends"), context);
-        self.add(Upstream { name: format!("site/{site}"), backends, keepalive: written.keepalive })
+        self.add(Upstream { keepalive: written.keepalive, ..implied(format!("site/{site}"), backends) })
     }
 
     /// The upstream that a rule calls `name`, and notes that it is used.
@@ -117,4 +118,19 @@ fn backend(url: &str, at: &Pointer, context: &mut Context<'_>) -> Option<Backend
     };
     let read = address::backend(&text);
     read.map_err(|fault| context.findings.push(Finding::fault(at.clone(), fault))).ok()
+}
+
+fn implied(name: String, backends: Vec<Backend>) -> Upstream {
+    Upstream {
+        name,
+        backends,
+        keepalive: schema::Upstream::default().keepalive,
+        strategy: Strategy::default(),
+        retries: 2,
+        slow_start: Duration::ZERO,
+        health: Health::default(),
+        admission: Admission::default(),
+        timeouts: UpstreamTimeouts::default(),
+        dns_refresh: None,
+    }
 }
