@@ -9,6 +9,7 @@ mod logs;
 mod run;
 mod schema;
 mod standings;
+mod status;
 
 use std::fmt;
 use std::io::Write;
@@ -33,6 +34,7 @@ enum Command {
     Run(run::Args),
     Check(check::Args),
     Explain(explain::Args),
+    Status(status::Args),
     Demo(demo::Args),
     ConfigSchema(schema::Args),
 }
@@ -44,19 +46,20 @@ Examples:
   ringway check ringway.toml                              all problems of a file, with their places
   ringway explain http://example.com/api/users            which rule takes a request, and why
   ringway run --config ringway.toml                       serve what the file says
+  ringway status --watch                                  what it does: backends, queues, workers
   kill -HUP $(pidof ringway)                              take up the changed file, closing nothing
 
 Exit codes:
-  0  done: every connection ended after SIGTERM or SIGINT; the file has no problems
+  0  done: every connection ended after SIGTERM or SIGINT; the file has no problems; the status is shown
   1  the configuration has problems, or cannot be found or read
   2  the command line is wrong, or the request to explain is none that Ringway would take
-  3  could not start: an address is taken, a permission is missing
+  3  could not start: an address is taken, a permission is missing; nobody answers at the admin socket
   4  connections were cut, because a second SIGTERM or SIGINT came
   5  a worker thread failed";
 
 /// The configuration has problems.
 const BAD_CONFIGURATION: u8 = 1;
-/// The system did not let it start.
+/// The system did not let it start; or there is nothing that runs to ask.
 const CANNOT_START: u8 = 3;
 
 fn main() -> ExitCode {
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Status(args) => status::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::ConfigSchema(args) => schema::run(&args),
     }
@@ -84,6 +88,11 @@ fn exit_code(ending: Ending) -> ExitCode {
 fn complain(reason: impl fmt::Display) {
     // Nobody is left to tell when stderr is closed.
     _ = writeln!(std::io::stderr(), "error: {reason}");
+}
+
+/// Says on stderr what happened, where it is no error.
+fn tell(what: impl fmt::Display) {
+    _ = writeln!(std::io::stderr(), "{what}");
 }
 
 /// Writes to stdout; whoever reads it may have gone, as `head` does.

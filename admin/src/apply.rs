@@ -1,5 +1,5 @@
-//! A configuration becomes what runs, as a whole or not at all: read the text, compile it, look up the names of its
-//! backends, bind its new listeners, swap. Nothing else publishes to the engine.
+//! A configuration becomes what runs, as a whole or not at all: read the text, compile it, bind its admin socket, look up
+//! the names of its backends, bind its new listeners, swap. Nothing else publishes to the engine.
 
 use std::fmt;
 use std::io;
@@ -8,8 +8,9 @@ use std::sync::Arc;
 use ringway_config::{Compiler, Problems, Snapshot, Source};
 use ringway_engine::{Engine, StartError};
 
+use crate::api::{self, Api, NoSocket};
 use crate::changes::Changes;
-use crate::names::{self, Resolver};
+use crate::names::{Resolver, Wanted};
 use crate::origin::{Origin, Unreadable, environment};
 use crate::signals::Shield;
 
@@ -21,34 +22,38 @@ pub(crate) struct Apply {
     revision: u64,
     running: Option<Arc<Snapshot>>,
     resolver: Resolver,
+    api: Api,
 }
 
 impl Apply {
     pub(crate) fn new(origin: Origin) -> Self {
         let compiler = Compiler::with_variables(environment());
-        Self { origin, compiler, revision: 0, running: None, resolver: Resolver::default() }
+        Self { origin, compiler, revision: 0, running: None, resolver: Resolver::default(), api: Api::new() }
     }
 
     /// Starts an engine with revision 1.
     pub(crate) async fn start(&mut self) -> Result<Engine, Refusal> {
         let snapshot = self.compile()?;
-        let names = self.resolver.learn(&names::hosts(&snapshot)).await;
+        let socket = self.api.prepare(&snapshot.admin)?;
+        let names = self.resolver.learn(&Wanted::by(&snapshot)).await;
         let engine = shielded(|| Engine::start(snapshot.clone(), names))?;
-        self.applied(snapshot);
+        self.applied(snapshot, &engine, socket);
+        self.follow_running();
         Ok(engine)
     }
 
     /// Reads the origin again and makes what it says run. A refusal has changed nothing.
     pub(crate) async fn reload(&mut self, engine: &mut Engine) -> Result<(), Refusal> {
         let snapshot = self.compile()?;
-        let names = self.resolver.learn(&names::hosts(&snapshot)).await;
+        let socket = self.api.prepare(&snapshot.admin)?;
+        let names = self.resolver.learn(&Wanted::by(&snapshot)).await;
         let published = shielded(|| engine.publish(snapshot.clone(), names));
         match &published {
-            Ok(()) => self.applied(snapshot),
+            Ok(()) => self.applied(snapshot, engine, socket),
             // What was learnt meanwhile about the names in use was for nothing otherwise.
             Err(_) => engine.resolve(self.resolver.names()),
         }
-        self.forget_unused_names();
+        self.follow_running();
         published
     }
 
@@ -60,6 +65,11 @@ impl Apply {
     /// The names of the backends of what runs.
     pub(crate) fn resolver(&mut self) -> &mut Resolver {
         &mut self.resolver
+    }
+
+    /// What the program tells about itself.
+    pub(crate) fn api(&self) -> &Api {
+        &self.api
     }
 
     fn compile(&mut self) -> Result<Arc<Snapshot>, Refusal> {
@@ -75,16 +85,18 @@ impl Apply {
         }
     }
 
-    fn applied(&mut self, snapshot: Arc<Snapshot>) {
+    fn applied(&mut self, snapshot: Arc<Snapshot>, engine: &Engine, socket: api::Change) {
         self.revision += 1;
+        self.api.applied(self.revision, &snapshot, engine, socket);
         let changes = Changes::between(self.running(), &snapshot);
         tracing::info!(%changes, "applied revision {}", self.revision);
         self.running = Some(snapshot);
     }
 
-    fn forget_unused_names(&mut self) {
+    /// Looks up the names of what runs from now on, and no others.
+    fn follow_running(&mut self) {
         if let Some(running) = &self.running {
-            self.resolver.keep(&names::hosts(running));
+            self.resolver.follow(&Wanted::by(running));
         }
     }
 }
@@ -108,6 +120,8 @@ pub(crate) enum Refusal {
     Unreadable(Unreadable),
     /// The text has problems; here they are, rendered.
     Problems(String),
+    /// The admin socket cannot be had.
+    Api(NoSocket),
     /// The system does not give what it needs.
     Engine(StartError),
     /// The system lets no signal be blocked.
@@ -126,6 +140,7 @@ impl fmt::Display for Refusal {
         match self {
             Self::Unreadable(error) => error.fmt(out),
             Self::Problems(rendered) => out.write_str(rendered.trim_end()),
+            Self::Api(error) => error.fmt(out),
             Self::Engine(error) => error.fmt(out),
             Self::Signals(error) => write!(out, "cannot block signals: {error}"),
         }
@@ -135,6 +150,12 @@ impl fmt::Display for Refusal {
 impl From<Unreadable> for Refusal {
     fn from(error: Unreadable) -> Self {
         Self::Unreadable(error)
+    }
+}
+
+impl From<NoSocket> for Refusal {
+    fn from(error: NoSocket) -> Self {
+        Self::Api(error)
     }
 }
 

@@ -126,11 +126,20 @@ fn sites(snapshot: &Snapshot) -> Things {
     let described = |site: &Site| {
         let project = site.project.and_then(|id| snapshot.project(id)).map(|project| &project.name);
         let Site {
-            hosts, path_prefix, inherit_global, base_header, edits, unset, timeouts, forwarded, ..
+            hosts,
+            path_prefix,
+            inherit_global,
+            base_header,
+            edits,
+            unset,
+            admission,
+            timeouts,
+            forwarded,
+            ..
         } = site;
         format!(
-            "{hosts:?} {path_prefix} {project:?} {inherit_global} {base_header} {edits:?} {unset:?} {timeouts:?} \
-             {forwarded:?}"
+            "{hosts:?} {path_prefix} {project:?} {inherit_global} {base_header} {edits:?} {unset:?} {admission:?} \
+             {timeouts:?} {forwarded:?}"
         )
     };
     snapshot.sites.iter().map(|site| (site.name.clone(), described(site))).collect()
@@ -151,7 +160,8 @@ fn rules(snapshot: &Snapshot) -> Things {
 }
 
 fn rule_text(snapshot: &Snapshot, rule: &Rule) -> String {
-    let Rule { description, enabled, paths, methods, ws, edits, timeout, max_request_body_bytes, .. } = rule;
+    let Rule { description, enabled, paths, methods, ws, edits, .. } = rule;
+    let Rule { timeout, max_request_body_bytes, retries, .. } = rule;
     let action = match &rule.action {
         Action::Forward(Forward { upstream, base_path, path, change_origin }) => {
             let upstream = snapshot.upstream(*upstream).map_or("", |upstream| &upstream.name);
@@ -160,15 +170,13 @@ fn rule_text(snapshot: &Snapshot, rule: &Rule) -> String {
         other => format!("{other:?}"),
     };
     format!(
-        "{description:?} {enabled} {paths:?} {methods:?} {ws} {edits:?} {timeout:?} {max_request_body_bytes:?} {action}"
+        "{description:?} {enabled} {paths:?} {methods:?} {ws} {edits:?} {timeout:?} {max_request_body_bytes:?} \
+         {retries:?} {action}"
     )
 }
 
 fn upstreams(snapshot: &Snapshot) -> Things {
-    let described = |upstream: &Upstream| {
-        let urls: Vec<_> = upstream.backends.iter().map(|backend| backend.url.as_str()).collect();
-        format!("{urls:?} {}", upstream.keepalive)
-    };
+    let described = |upstream: &Upstream| format!("{upstream:?}");
     snapshot.upstreams.iter().map(|upstream| (upstream.name.clone(), described(upstream))).collect()
 }
 
@@ -179,6 +187,8 @@ fn settings(old: &Snapshot, new: &Snapshot) -> Vec<&'static str> {
         ("timeouts", differ(&old.timeouts, &new.timeouts)),
         ("forwarded", differ(&old.forwarded, &new.forwarded)),
         ("access_log", differ(&old.access_log, &new.access_log)),
+        ("admin", differ(&old.admin, &new.admin)),
+        ("dns", differ(&old.dns, &new.dns)),
     ];
     tables.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
 }
@@ -262,9 +272,28 @@ mod tests {
     }
 
     #[test]
+    fn what_an_upstream_a_site_and_a_rule_say_of_backends_counts() {
+        let with = |upstream: &str, site: &str, rule: &str| {
+            let upstream =
+                format!("[[upstreams]]\nname = \"u\"\nbackends = [{{ url = \"http://h\" }}]\n{upstream}\n");
+            let site = format!("[[sites]]\nname = \"s\"\nhosts = [\"*\"]\nupstream = \"u\"\n{site}\n");
+            let rule = format!("[[sites.rules]]\nname = \"r\"\npath = \"/r\"\nupstream = \"u\"\n{rule}\n");
+            [LISTENER, &upstream, &site, &rule].concat()
+        };
+        let old = with("", "", "");
+        for upstream in ["strategy = \"p2c\"", "health = { rise = 3, active = true }", "max_active = 1"] {
+            assert_eq!(changes(&old, &with(upstream, "", "")), "upstreams ~1 (u)", "{upstream}");
+        }
+        assert_eq!(changes(&old, &with("", "max_active = 1", "")), "sites ~1 (s)");
+        assert_eq!(changes(&old, &with("", "", "retries = 1")), "rules ~1 (s/r)");
+    }
+
+    #[test]
     fn settings_are_named_by_their_table() {
         let old = LISTENER.to_owned() + &rule("a", "/a", 3000);
         let new = format!("[server]\nworkers = 3\nvia = true\n[timeouts]\nhead = \"3s\"\n{old}");
         assert_eq!(changes(&old, &new), "settings of server, timeouts");
+        let new = format!("[admin]\ndata_dir = \"/run\"\n[dns]\nresolver = \"dns\"\n{old}");
+        assert_eq!(changes(&old, &new), "settings of admin, dns");
     }
 }

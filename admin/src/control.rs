@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use ringway_engine::Engine;
+use ringway_engine::{Engine, Names};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use crate::apply::{Apply, Refusal};
-use crate::names::{LOOKUPS_MAX, REFRESH};
+use crate::names::LOOKUPS_MAX;
+use crate::news::{self, News};
 use crate::origin::Origin;
+use crate::probes::Prober;
 use crate::service;
 use crate::signals::{Request, Shield, Signals};
 
@@ -74,7 +76,7 @@ fn started(origin: Origin) -> Result<(tokio::runtime::Runtime, Control), Ending>
     tracing::info!("ready");
     service::ready();
     drop(shield);
-    Ok((runtime, Control { apply, engine, signals, phase: Phase::Serving, worker_failed: false }))
+    Ok((runtime, Control::new(apply, engine, signals)))
 }
 
 fn refused_at_start(refusal: &Refusal) -> Ending {
@@ -100,38 +102,43 @@ struct Control {
     apply: Apply,
     engine: Engine,
     signals: Signals,
+    news: News,
+    prober: Prober,
     phase: Phase,
     worker_failed: bool,
 }
 
 impl Control {
+    fn new(apply: Apply, engine: Engine, signals: Signals) -> Self {
+        let (news, mut prober) = (News::of(&engine), Prober::new());
+        prober.follow(engine.backends());
+        Self { apply, engine, signals, news, prober, phase: Phase::Serving, worker_failed: false }
+    }
+
     async fn run(mut self) -> Ending {
         let ending = self.until_end().await;
         self.engine.flush_logs();
+        news::tell(&self.engine);
         tracing::info!("{}", self.engine.stats());
         ending
     }
 
     async fn until_end(&mut self) -> Ending {
         let mut housekeeping = every(HOUSEKEEPING);
-        let mut refresh = every(REFRESH);
         let mut drain_check = every(DRAIN_CHECK);
         loop {
             let draining = matches!(self.phase, Phase::Draining { .. });
-            let looking_up = self.apply.resolver().is_busy();
             tokio::select! {
                 request = self.signals.next() => if let Some(ending) = self.answer(request).await {
                     return ending;
                 },
-                moved = self.apply.resolver().answered(), if looking_up => if moved {
-                    let names = self.apply.resolver().names();
-                    self.engine.resolve(names);
-                },
+                names = self.apply.resolver().moved() => self.resolve(names),
+                () = self.news.come() => self.hear_news(),
+                () = self.prober.step() => {}
                 _ = drain_check.tick(), if draining => if let Some(ending) = self.drained() {
                     return ending;
                 },
                 _ = housekeeping.tick() => self.keep_house(),
-                _ = refresh.tick() => self.apply.resolver().refresh(),
             }
         }
     }
@@ -152,7 +159,18 @@ impl Control {
         if let Err(refusal) = self.apply.reload(&mut self.engine).await {
             tracing::error!("configuration refused\n{refusal}");
         }
+        self.prober.follow(self.engine.backends());
         service::ready();
+    }
+
+    fn resolve(&mut self, names: Names) {
+        self.engine.resolve(names);
+        self.prober.follow(self.engine.backends());
+    }
+
+    fn hear_news(&mut self) {
+        news::tell(&self.engine);
+        self.prober.look();
     }
 
     fn reopen_logs(&self) {
@@ -165,6 +183,7 @@ impl Control {
         let timeout = self.apply.running().map_or(Duration::ZERO, |running| running.server.drain_timeout);
         tracing::info!(connections = self.engine.connections(), ?timeout, "draining");
         self.engine.drain();
+        self.apply.api().draining();
         self.phase = Phase::Draining { deadline: Instant::now() + timeout };
     }
 

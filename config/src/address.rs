@@ -1,7 +1,8 @@
-//! Addresses in a configuration: where a listener binds, and the URLs of targets and backends.
+//! Addresses in a configuration: where a listener binds, the URLs of targets and backends, what a probe asks for, and name
+//! servers.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::host;
 use crate::pattern::{self, BadPath};
@@ -12,6 +13,10 @@ use crate::snapshot::{Backend, BackendAddress, ListenAddress};
 const UNIX_PATH_BYTES_MAX: usize = 107;
 /// The port of `http` (RFC 9110 4.2.1).
 const HTTP_PORT: u16 = 80;
+/// The port of name servers (RFC 1035 4.2).
+const DNS_PORT: u16 = 53;
+/// The longest path of a probe, its query included.
+const PROBE_PATH_BYTES_MAX: usize = 2_048;
 
 /// Reads a listener's address: `127.0.0.1:8080`, `:8080`, `[::]:443`, `unix:/path`.
 ///
@@ -53,13 +58,23 @@ fn unix_path(path: &str) -> Result<PathBuf, Fault> {
             Fault::new("the path of a Unix socket begins with `/`").help(format!("write \"unix:/{path}\""))
         );
     }
-    if path.len() > UNIX_PATH_BYTES_MAX {
-        return Err(Fault::new(format!("the path of a Unix socket has at most {UNIX_PATH_BYTES_MAX} bytes")));
-    }
     if path.contains('\0') {
         return Err(Fault::new("the path of a Unix socket has no NUL"));
     }
-    Ok(PathBuf::from(path))
+    let path = PathBuf::from(path);
+    check_socket_path(&path)?;
+    Ok(path)
+}
+
+/// Checks that the kernel takes the path of a Unix socket.
+///
+/// # Errors
+/// It is too long.
+pub(crate) fn check_socket_path(path: &Path) -> Result<(), Fault> {
+    if path.as_os_str().len() <= UNIX_PATH_BYTES_MAX {
+        return Ok(());
+    }
+    Err(Fault::new(format!("the path of a Unix socket has at most {UNIX_PATH_BYTES_MAX} bytes")))
 }
 
 /// Digits only: `u16::from_str` would take a sign.
@@ -162,13 +177,18 @@ fn http_backend(authority: &str) -> Result<Backend, Fault> {
     if authority.contains('@') {
         return Err(Fault::new("a URL of a backend has no user and password"));
     }
-    let (name, port) = host_and_port(authority)?;
-    let name = host::host(name)?;
-    let address = match name.trim_matches(['[', ']']).parse::<IpAddr>() {
-        Ok(ip) => BackendAddress::Socket(SocketAddr::new(ip, port)),
-        Err(_) => BackendAddress::Name { host: name.clone(), port },
+    let (written, port) = host_and_port(authority)?;
+    let name = host::host(written)?;
+    let (host, address) = match name.trim_matches(['[', ']']).parse::<IpAddr>() {
+        Ok(ip) => (name.clone(), BackendAddress::Socket(SocketAddr::new(ip, port))),
+        Err(_) => {
+            // A closing dot says that no search list is tried. It is another backend than the name without it may be, and
+            // not of the name that the backend itself knows.
+            let host = if written.ends_with('.') { format!("{name}.") } else { name.clone() };
+            (host.clone(), BackendAddress::Name { host, port })
+        }
     };
-    let url = format!("http://{name}:{port}");
+    let url = format!("http://{host}:{port}");
     let authority = if port == HTTP_PORT { name } else { format!("{name}:{port}") };
     Ok(Backend { address, authority, url, weight: 1, backup: false })
 }
@@ -204,6 +224,49 @@ fn base_path(path: &str) -> Result<String, Fault> {
         Err(BadPath::Slash) => Err(Fault::new("a base path begins with `/`")),
         Err(BadPath::Other(why)) => Err(Fault::new(format!("the base path is no valid path: {why}"))),
     }
+}
+
+/// Checks what a probe asks for: a path without dot segments, and a query perhaps.
+///
+/// # Errors
+/// What is wrong, and where it can be guessed what was meant.
+pub(crate) fn probe_path(text: &str) -> Result<(), Fault> {
+    if text.len() > PROBE_PATH_BYTES_MAX {
+        return Err(Fault::new(format!("the path of a probe has at most {PROBE_PATH_BYTES_MAX} bytes")));
+    }
+    let (path, query) = text.split_at(text.find('?').unwrap_or(text.len()));
+    // What is visible but `#`, as in the query of a request.
+    if let Some(c) = query.chars().find(|c| !c.is_ascii_graphic() || *c == '#') {
+        return Err(Fault::new(format!("a query cannot have the character {c:?}")));
+    }
+    pattern::check_path(path).map_err(|bad| match bad {
+        BadPath::Slash if text.contains("://") => {
+            Fault::new("a probe asks each backend itself: its path stands here, without a host")
+        }
+        BadPath::Slash => {
+            Fault::new("the path of a probe begins with `/`").help(format!("write {:?}", format!("/{text}")))
+        }
+        BadPath::Dots(Some(normal)) => {
+            Fault::new("the path of a probe has dot segments").help(format!("write {:?}", normal + query))
+        }
+        BadPath::Dots(None) => Fault::new("the path of a probe climbs above the root"),
+        BadPath::Other(why) => Fault::new(format!("this is no valid request path: {why}")),
+    })
+}
+
+/// Reads the address of a name server: `10.0.0.2`, `10.0.0.2:53`, `2001:db8::2`, `[2001:db8::2]:53`.
+///
+/// # Errors
+/// What is wrong.
+pub(crate) fn name_server(text: &str) -> Result<SocketAddr, Fault> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(SocketAddr::new(address, DNS_PORT));
+    }
+    let address = text.parse::<SocketAddr>().ok().filter(|address| address.port() > 0);
+    address.ok_or_else(|| {
+        Fault::new(format!("{text:?} is no address of a name server"))
+            .help("write \"10.0.0.2\", \"10.0.0.2:53\" or \"[2001:db8::2]:53\"")
+    })
 }
 
 #[cfg(test)]
@@ -272,6 +335,31 @@ mod tests {
     }
 
     #[test]
+    fn the_closing_dot_of_a_backends_name_is_for_those_who_look_it_up() {
+        for (written, url, authority, host) in [
+            ("http://API.example.", "http://api.example.:80", "api.example", "api.example."),
+            (
+                "http://bücher.example.:81/",
+                "http://xn--bcher-kva.example.:81",
+                "xn--bcher-kva.example:81",
+                "xn--bcher-kva.example.",
+            ),
+            ("http://app", "http://app:80", "app", "app"),
+        ] {
+            let read = backend(written).expect(written);
+            assert_eq!((&*read.url, &*read.authority), (url, authority));
+            let BackendAddress::Name { host: looked_up, .. } = &read.address else { panic!("{read:?}") };
+            assert_eq!(looked_up, host);
+            assert_eq!(backend(&read.url), Ok(read), "{written}: its own URL says the same");
+        }
+        // An address has no search list.
+        assert_eq!(backend("http://127.0.0.1.:80"), backend("http://127.0.0.1"));
+        for written in ["http://.", "http://a..", "http://.:80"] {
+            assert!(backend(written).is_err(), "{written}");
+        }
+    }
+
+    #[test]
     fn what_is_no_target_is_refused() {
         for (written, part) in [
             ("https://h", "TLS to backends is not supported yet"),
@@ -306,5 +394,57 @@ mod tests {
         assert_eq!(backend("unix:/run/x").unwrap().authority, "localhost");
         assert!(backend("http://h/v1").is_err());
         assert!(backend("unix:x").is_err());
+    }
+
+    #[test]
+    fn probes_ask_for_paths() {
+        let longest = format!("/{}", "a".repeat(PROBE_PATH_BYTES_MAX - 1));
+        for path in ["/", "/healthz", "/a//b%20c", "/ready?full=1&x=%", "/?", &longest] {
+            assert_eq!(probe_path(path), Ok(()), "{path}");
+        }
+        for (path, part) in [
+            ("", "begins with"),
+            ("healthz", "\"/healthz\""),
+            ("http://h/healthz", "without a host"),
+            ("?a", "begins with"),
+            ("/a/../b?c", "\"/b?c\""),
+            ("/../b", "climbs"),
+            ("/a b", "no valid request path"),
+            ("/a#b", "no valid request path"),
+            ("/a\r\nX: y", "no valid request path"),
+            ("/ä", "no valid request path"),
+            ("/a?b c", "query"),
+            ("/a?b#c", "query"),
+            ("/a?\n", "query"),
+            ("/a?ä", "query"),
+            (&*format!("{longest}a"), "at most"),
+        ] {
+            let fault = probe_path(path).expect_err(path);
+            let told = format!("{} {}", fault.message, fault.help.unwrap_or_default());
+            assert!(told.contains(part), "{path}: {told}");
+        }
+    }
+
+    #[test]
+    fn name_servers_have_port_53_where_none_is_given() {
+        for (written, expected) in [
+            ("10.0.0.2", "10.0.0.2:53"),
+            ("10.0.0.2:5353", "10.0.0.2:5353"),
+            ("2001:db8::2", "[2001:db8::2]:53"),
+            ("[2001:db8::2]:54", "[2001:db8::2]:54"),
+        ] {
+            assert_eq!(name_server(written).unwrap().to_string(), expected);
+        }
+        for written in [
+            "",
+            "dns.example",
+            "10.0.0.2:0",
+            "10.0.0.2:",
+            "10.0.0.2:65536",
+            "2001:db8::2:x",
+            "udp://10.0.0.2",
+        ] {
+            assert!(name_server(written).is_err(), "{written}");
+        }
     }
 }

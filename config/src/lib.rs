@@ -34,9 +34,9 @@ mod variables;
 pub use analysis::{Analysis, Example, ListTables, Overlap, PartTable, Standing};
 pub use compile::{Checked, Compiled, Compiler};
 pub use explain::{
-    Author, BackendMet, Explanation, FieldChange, Forwarded, Group, List, ListOwner, ListenerMet, Outcome,
-    Question, Refusal, Request, RuleConsidered, SiteConsidered, SiteVerdict, Timeout, Unused, Verdict,
-    Winner,
+    Author, BackendMet, Explanation, FieldChange, Forwarded, Group, Limit, List, ListOwner, ListenerMet,
+    Outcome, Question, Refusal, Request, Retries, RuleConsidered, SiteConsidered, SiteVerdict, Timeout,
+    Unused, Verdict, Winner,
 };
 pub use one_liner::one_liner;
 pub use problem::{Problem, Problems, Severity, Source};
@@ -44,11 +44,11 @@ pub use reference::{json_schema, reference_markdown};
 pub use rewrite::BadRewrite;
 pub use scratch::Scratch;
 pub use snapshot::{
-    AccessLog, AccessLogDestination, AccessLogFormat, Action, ActiveProbes, Admission, Backend,
-    BackendAddress, DriverChoice, Edits, Fate, FieldEdits, FieldSetting, FieldValue, Forward,
+    AccessLog, AccessLogDestination, AccessLogFormat, Action, ActiveProbes, Admin, Admission, Backend,
+    BackendAddress, Dns, DriverChoice, Edits, Fate, FieldEdits, FieldSetting, FieldValue, Forward,
     ForwardedSwitches, Health, Limits, ListenAddress, Listener, NoRoute, OnNoBackend, Owner, PathChange,
-    Paths, Probe, Project, ProjectId, Redirect, Respond, RewriteTo, Route, RouteRequest, Rule, RuleId,
-    SentPath, Server, Site, SiteId, Snapshot, StatusSet, Strategy, Timeouts, TrustedProxies, Unserved,
-    Upstream, UpstreamId, UpstreamTimeouts, Workers,
+    Paths, Probe, Project, ProjectId, Redirect, Resolver, Respond, RewriteTo, Route, RouteRequest, Rule,
+    RuleId, SentPath, Server, Site, SiteId, Snapshot, StatusSet, Strategy, Timeouts, TrustedProxies,
+    Unserved, Upstream, UpstreamId, UpstreamTimeouts, Workers,
 };
 pub use variables::Variables;

@@ -1,5 +1,5 @@
-//! The configuration file as people write it. Each field's doc comment, default and range stand here and nowhere
-//! else: the checks of `shape`, the reference page and the JSON schema are all made from this file.
+//! The configuration file as people write it; `upstream` has the pools of backends. Each field's doc comment, default and
+//! range stand here and nowhere else: the checks of `shape`, the reference page and the JSON schema are all made from this.
 //!
 //! Every field has a default, so that a file with problems can still be read as far as it goes and all of them be
 //! reported; what must be there is listed as `required` in the schema. Ranges of durations and sizes are the schema
@@ -10,54 +10,30 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::snapshot;
 use crate::value::{AutoOr, Size, Span, TextOrFalse};
+
+mod upstream;
+
+pub(crate) use upstream::{
+    Backend, Health, InlineUpstream, OnNoBackend, Probe, Strategy, Upstream, UpstreamOf, UpstreamTimeouts,
+};
 
 /// Keys that the specification has and this version has not, by the table they belong to (its path without
 /// indexes). They are refused like any unknown key, but with their own message.
 pub(crate) const LATER: &[(&str, &[&str])] = &[
-    ("", &["egress", "admin", "auth", "certificates"]),
+    ("", &["egress", "auth", "certificates"]),
     ("/listeners", &["tls", "http2", "proxy_protocol"]),
-    ("/upstreams", UPSTREAM_LATER),
-    ("/upstreams/backends", &["weight", "backup"]),
-    ("/sites", SITE_LATER),
-    ("/sites/upstream", UPSTREAM_LATER),
-    ("/sites/upstream/backends", &["weight", "backup"]),
+    ("/admin", &["address"]),
+    ("/upstreams", &["tls"]),
+    ("/sites", &["auth", "https_redirect", "static_dir"]),
+    ("/sites/upstream", &["tls"]),
     ("/sites/rules", RULE_LATER),
     ("/projects/rules", RULE_LATER),
     ("/rules", RULE_LATER),
 ];
 
-const UPSTREAM_LATER: &[&str] = &[
-    "strategy",
-    "retries",
-    "health",
-    "limits",
-    "tls",
-    "timeouts",
-    "slow_start",
-    "max_failures",
-    "max_ejected",
-    "unhealthy_status",
-    "recovery_interval",
-    "probe",
-    "probe_path",
-    "probe_interval",
-    "active",
-    "rise",
-    "fall",
-    "on_no_backend",
-    "max_active",
-    "max_queued",
-    "queue_timeout",
-    "count_tunnels",
-    "dns_refresh",
-];
-
-const SITE_LATER: &[&str] =
-    &["auth", "https_redirect", "static_dir", "max_active", "max_queued", "queue_timeout", "count_tunnels"];
-
-const RULE_LATER: &[&str] =
-    &["static_dir", "secure", "forward_credentials", "auth", "public_routes", "retries"];
+const RULE_LATER: &[&str] = &["static_dir", "secure", "forward_credentials", "auth", "public_routes"];
 
 /// Ringway's configuration file, `ringway.toml`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -73,11 +49,16 @@ pub(crate) struct Config {
     pub(crate) listeners: Vec<Listener>,
     /// Bounds on what peers may send.
     pub(crate) limits: Limits,
-    /// How long each phase of an exchange may take.
+    /// How long each phase of an exchange may take. Sites, upstreams and rules may set their own.
     pub(crate) timeouts: Timeouts,
     /// One line for each exchange, written beside the request path and never blocking it.
     pub(crate) access_log: AccessLog,
-    /// Named pools of backends, taken in turn. A rule names one with `upstream`.
+    /// Where the running program can be asked what it does.
+    pub(crate) admin: Admin,
+    /// How host names of backends are looked up.
+    pub(crate) dns: Dns,
+    /// Named pools of backends. A rule names one with `upstream`; a rule's `target` is a pool of its own, with the defaults
+    /// of these keys.
     pub(crate) upstreams: Vec<Upstream>,
     /// Virtual hosts. The host of a request chooses its site: an exact name first, then the longest wildcard, then
     /// `*`; among sites of one host the longest `path_prefix` that fits.
@@ -315,34 +296,44 @@ pub(crate) enum LogFormat {
     Common,
 }
 
-/// A pool of backends.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+/// The control plane.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-#[schemars(extend("required" = ["name", "backends"]))]
-pub(crate) struct Upstream {
-    /// The name that rules use; unique among upstreams, without `/`.
-    pub(crate) name: String,
-    /// Its servers, at least one; requests go to them in turn.
-    pub(crate) backends: Vec<Backend>,
-    /// Idle connections kept open to each backend, divided among the workers. 0: none is kept.
-    #[schemars(range(max = 65_536))]
-    pub(crate) keepalive: u32,
+pub(crate) struct Admin {
+    /// The folder for the admin socket, `admin.sock`, which only the process's own user may open. `${NAME}` is an environment
+    /// variable. Without this key there is no socket.
+    pub(crate) data_dir: Option<String>,
 }
 
-impl Default for Upstream {
+/// Looking names up.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Dns {
+    /// `"system"`: the system's resolver, with whatever it is set up to ask. It tells no TTL. `"dns"`: Ringway asks name
+    /// servers itself, but for names that the hosts file has, and again when the TTL of an answer ends, which counts as 1
+    /// second at least and 1 hour at most. With both, a name whose lookup failed is asked again after 1, 2, 4, … 30 seconds
+    /// and keeps its last addresses meanwhile, and at most 64 addresses of a name take part.
+    pub(crate) resolver: Resolver,
+    /// The name servers that `"dns"` asks: `"10.0.0.2"` (port 53), `"10.0.0.2:5353"`, `"[2001:db8::2]:53"`. They are asked in
+    /// order, beginning with the one that answered last, and each is waited for 2 seconds at most; every name counts as
+    /// absolute. Without this key those of /etc/resolv.conf are asked, with its `search`, `ndots` and `timeout`; a closing
+    /// dot (`"http://app.example.:80"`) makes a name absolute.
+    pub(crate) servers: Vec<String>,
+}
+
+impl Default for Dns {
     fn default() -> Self {
-        Self { name: String::new(), backends: Vec::new(), keepalive: 64 }
+        Self { resolver: Resolver::System, servers: Vec::new() }
     }
 }
 
-/// One server of a pool.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-#[schemars(extend("required" = ["url"]))]
-pub(crate) struct Backend {
-    /// Where it listens: `"http://host:port"` (port 80 when none is given), or `"unix:/path"`. Host names are looked up
-    /// beside the request path; one that does not resolve is a backend that is down.
-    pub(crate) url: String,
+/// Who looks names up.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub(crate) enum Resolver {
+    System,
+    Dns,
 }
 
 /// A virtual host.
@@ -373,6 +364,18 @@ pub(crate) struct Site {
     pub(crate) upstream: Option<UpstreamOf>,
     /// Try the rules of `[[rules]]` before the site's own `upstream`. A site without one uses them in any case.
     pub(crate) inherit_global: bool,
+    /// Exchanges of this site that run at one time, over all workers and exactly; what comes then waits its turn, before it
+    /// may wait for its upstream's. 0: no limit.
+    #[schemars(range(max = 16_777_216))]
+    pub(crate) max_active: u32,
+    /// Requests that wait for `max_active` at one time; past it the client gets 503. 0: none waits.
+    #[schemars(range(max = 1_000_000))]
+    pub(crate) max_queued: u32,
+    /// How long a request waits for `max_active`; past it the client gets 503.
+    #[schemars(extend("x-minimum" = "1ms", "x-maximum" = "1h"))]
+    pub(crate) queue_timeout: Span,
+    /// A tunnel (WebSocket) counts as running to its end. With false it does until its 101.
+    pub(crate) count_tunnels: bool,
     /// Send `x-base: /` to backends, and drop one that a client sends.
     pub(crate) base_header: bool,
     /// Fields to set in requests, before those of the rule: the same as `request_headers.set`.
@@ -389,6 +392,7 @@ pub(crate) struct Site {
 
 impl Default for Site {
     fn default() -> Self {
+        let admission = snapshot::Admission::default();
         Self {
             name: String::new(),
             hosts: Vec::new(),
@@ -399,6 +403,10 @@ impl Default for Site {
             inherit_rules: true,
             upstream: None,
             inherit_global: false,
+            max_active: admission.max_active,
+            max_queued: admission.max_queued,
+            queue_timeout: Span(admission.queue_timeout),
+            count_tunnels: admission.count_tunnels,
             base_header: false,
             headers: BTreeMap::new(),
             request_headers: FieldEdits::default(),
@@ -406,34 +414,6 @@ impl Default for Site {
             timeouts: SiteTimeouts::default(),
             forwarded: SiteForwarded::default(),
         }
-    }
-}
-
-/// Where a site's requests go that none of its rules takes.
-#[derive(Clone, Debug, Serialize)]
-#[serde(untagged)]
-pub(crate) enum UpstreamOf {
-    /// The upstream of that name.
-    Named(String),
-    /// An upstream of its own.
-    Inline(InlineUpstream),
-}
-
-/// An upstream without a name.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-#[schemars(extend("required" = ["backends"]))]
-pub(crate) struct InlineUpstream {
-    /// Its servers, at least one; requests go to them in turn.
-    pub(crate) backends: Vec<Backend>,
-    /// Idle connections kept open to each backend, divided among the workers. 0: none is kept.
-    #[schemars(range(max = 65_536))]
-    pub(crate) keepalive: u32,
-}
-
-impl Default for InlineUpstream {
-    fn default() -> Self {
-        Self { backends: Vec::new(), keepalive: Upstream::default().keepalive }
     }
 }
 
@@ -468,7 +448,7 @@ pub(crate) struct SiteTimeouts {
     /// As in `[timeouts]`.
     #[schemars(extend("x-minimum" = "1ms", "x-maximum" = "1h"))]
     pub(crate) connect: Option<Span>,
-    /// As in `[timeouts]`; a rule's `timeout` is preferred.
+    /// As in `[timeouts]`; the upstream's own is preferred, and a rule's `timeout` to both.
     #[schemars(extend("x-minimum" = "1ms", "x-maximum" = "1d"))]
     pub(crate) response: Option<Span>,
     /// As in `[timeouts]`.
@@ -581,10 +561,13 @@ pub(crate) struct Rule {
     /// Send the backend's own authority as Host, and as Origin where the request has one. With false Host stays as it
     /// came.
     pub(crate) change_origin: bool,
-    /// How long the backend may take until its response head, in place of `timeouts.response`; at most
-    /// `limits.max_timeout`.
+    /// How long the backend may take until its response head, all tries together, in place of `response` in the timeouts of
+    /// upstream, site and file; at most `limits.max_timeout`.
     #[schemars(extend("x-minimum" = "1s", "x-maximum" = "1d"))]
     pub(crate) timeout: Option<Span>,
+    /// How many more backends a request may go to when one fails, in place of the upstream's `retries`.
+    #[schemars(range(max = 10))]
+    pub(crate) retries: Option<u8>,
     /// The longest request body, in place of `limits.max_request_body`. `"0"`: no limit.
     #[schemars(extend("x-minimum" = "0", "x-maximum" = "1024TiB"))]
     pub(crate) max_request_body: Option<Size>,
@@ -614,6 +597,7 @@ impl Default for Rule {
             strip_prefix: false,
             change_origin: false,
             timeout: None,
+            retries: None,
             max_request_body: None,
             headers: BTreeMap::new(),
             request_headers: FieldEdits::default(),

@@ -12,7 +12,7 @@ use toml::de::{DeArray, DeTable, DeValue};
 
 use crate::problem::{Finding, Pointer, nearest};
 use crate::schema::{Config, LATER};
-use crate::value::{Size, Span};
+use crate::value::{Percent, Size, Span};
 
 /// The JSON schema of the file, from which the published one, the reference page and these checks are made.
 pub(crate) static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
@@ -98,13 +98,17 @@ impl Shape {
             self.silence(at);
             return None;
         }
+        let finding = Finding::error(place, format!("unknown key `{key}`")).on_key();
+        if let Some(inner) = table_with(key, schema) {
+            self.findings.push(finding.help(format!("`{key}` is a key of `{inner}`")));
+            return None;
+        }
         let known = schema.get("properties").and_then(Value::as_object).into_iter().flatten();
         let known = known.map(|(name, _)| name.as_str());
         let meant = nearest(key, known);
         if let Some(meant) = meant {
             self.silence(&at.key(meant));
         }
-        let finding = Finding::error(place, format!("unknown key `{key}`")).on_key();
         self.findings.push(match texts_for(key, schema) {
             Some(texts) => {
                 finding.help(format!("fields stand in `{texts}`: {texts} = {{ {key:?} = \"…\" }}"))
@@ -170,6 +174,14 @@ fn texts_for(key: &str, schema: &'static Value) -> Option<&'static str> {
     texts.next().map(|(name, _)| name.as_str())
 }
 
+/// The key of `schema` that takes a table with the key `key`.
+fn table_with(key: &str, schema: &'static Value) -> Option<&'static str> {
+    let properties = schema.get("properties").and_then(Value::as_object)?;
+    let has = |field: Field| field.inner.get("properties").is_some_and(|keys| keys.get(key).is_some());
+    let mut tables = properties.iter().filter(|(_, schema)| has(Field::of(schema)));
+    tables.next().map(|(name, _)| name.as_str())
+}
+
 fn is_later(key: &str, table: &Pointer) -> bool {
     let table = table.without_indexes();
     LATER.iter().any(|(of, keys)| *of == table && keys.contains(&key))
@@ -230,6 +242,7 @@ pub(crate) enum Kind {
     Text,
     Duration,
     Size,
+    Percentage,
     /// One of a few words.
     Word,
     Integer,
@@ -286,6 +299,7 @@ impl Field {
         match (self.get("x-kind").and_then(Value::as_str), self.type_name()) {
             (Some("duration"), _) => Kind::Duration,
             (Some("size"), _) => Kind::Size,
+            (Some("percentage"), _) => Kind::Percentage,
             (_, "string") if self.get("enum").is_some() => Kind::Word,
             (_, "string") => Kind::Text,
             (_, "integer") => Kind::Integer,
@@ -322,6 +336,7 @@ impl Field {
             (Kind::Number, DeValue::Float(number)) => self.check_range(number.as_str().parse().ok()),
             (Kind::Duration, DeValue::String(text)) => self.check_between(text, Span::parse),
             (Kind::Size, DeValue::String(text)) => self.check_between(text, Size::parse),
+            (Kind::Percentage, DeValue::String(text)) => self.check_between(text, Percent::parse),
             (_, value) => Err(self.wrong_type(value)),
         }
     }
@@ -387,6 +402,7 @@ impl Field {
             Kind::Text => "a string".to_owned(),
             Kind::Duration => "a duration such as \"250ms\" or \"30s\"".to_owned(),
             Kind::Size => "a size such as \"512B\" or \"32KiB\"".to_owned(),
+            Kind::Percentage => "a percentage such as \"50%\"".to_owned(),
             Kind::Word => self.words().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" or "),
             Kind::Integer => "an integer".to_owned(),
             Kind::Number => "a number".to_owned(),
@@ -419,6 +435,12 @@ impl Field {
             }
             (Kind::Size, DeValue::Integer(number)) if !number.as_str().starts_with('-') => {
                 Some(format!("write a unit: \"{}B\"", number.as_str()))
+            }
+            (Kind::Percentage, DeValue::Integer(number)) if !number.as_str().starts_with('-') => {
+                Some(format!("write \"{}%\"", number.as_str()))
+            }
+            (Kind::Text, DeValue::Integer(number)) if number.radix() == 10 => {
+                Some(format!("write \"{}\"", number.as_str()))
             }
             (Kind::Array, DeValue::String(text)) if self.items().kind() == Kind::Text => {
                 Some(format!("write [{text:?}]"))

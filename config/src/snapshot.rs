@@ -37,6 +37,10 @@ pub struct Snapshot {
     pub forwarded: ForwardedSwitches,
     /// Where the access log goes.
     pub access_log: AccessLog,
+    /// Where the running program can be asked.
+    pub admin: Admin,
+    /// How backends' host names are looked up.
+    pub dns: Dns,
     /// Named upstreams in file order, then one for each distinct `target`.
     pub upstreams: Vec<Arc<Upstream>>,
     /// The sites in file order; indexed by [`SiteId`].
@@ -305,6 +309,42 @@ pub enum AccessLogFormat {
     Json,
     /// The Common Log Format.
     Common,
+}
+
+/// The `[admin]` table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Admin {
+    /// The folder that the admin socket stands in. `None`: there is no socket.
+    pub data_dir: Option<PathBuf>,
+}
+
+impl Admin {
+    /// What the socket is called in its folder.
+    pub const SOCKET_NAME: &str = "admin.sock";
+
+    /// The path of the socket, when there is one. It is no longer than the kernel takes.
+    pub fn socket(&self) -> Option<PathBuf> {
+        self.data_dir.as_ref().map(|folder| folder.join(Self::SOCKET_NAME))
+    }
+}
+
+/// The `[dns]` table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dns {
+    /// Who looks names up.
+    pub resolver: Resolver,
+    /// The name servers to ask, in order, with [`Resolver::Dns`] alone. None: those of the system.
+    pub servers: Vec<SocketAddr>,
+}
+
+/// Who looks backends' host names up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Resolver {
+    /// The system's resolver (getaddrinfo), with all that it is configured to ask. It tells no TTL.
+    #[default]
+    System,
+    /// Ringway itself asks name servers, and sees the TTL of what they answer.
+    Dns,
 }
 
 /// A virtual host.

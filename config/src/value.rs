@@ -1,4 +1,4 @@
-//! Values that TOML has no type for: durations ("250ms"), sizes ("32KiB"), and the few keys that take one of two
+//! Values that TOML has no type for: durations ("250ms"), sizes ("32KiB"), percentages ("50%"), and the few keys that take one of two
 //! types. Each reads itself, writes itself as one number and unit, and says in the JSON schema what it takes.
 
 use std::fmt;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::schema::{InlineUpstream, UpstreamOf};
+use crate::schema::{InlineUpstream, Upstream, UpstreamOf};
 
 /// The units of a duration, in nanoseconds, largest first.
 const DURATION_UNITS: [(&str, u64); 7] = [
@@ -41,6 +41,10 @@ pub(crate) struct Span(pub(crate) Duration);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Size(pub(crate) u64);
 
+/// A share as written: a whole percentage, such as "50%".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Percent(pub(crate) u8);
+
 impl Span {
     /// Reads numbers with units, largest unit first and none twice: "1h30m", "250ms". "0" needs no unit.
     ///
@@ -68,6 +72,18 @@ impl Size {
             )
         })?;
         Ok(Self(bytes))
+    }
+}
+
+impl Percent {
+    /// Reads a whole number and its sign, "0%" to "100%" and no more: it is the share of a whole.
+    ///
+    /// # Errors
+    /// What is wrong, for a person.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let digits = text.strip_suffix('%').filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+        let share = digits.and_then(|digits| digits.parse().ok()).filter(|share| *share <= 100);
+        share.map(Self).ok_or_else(|| format!("{text:?} is no percentage: write \"0%\" to \"100%\""))
     }
 }
 
@@ -115,6 +131,12 @@ impl fmt::Display for Size {
     }
 }
 
+impl fmt::Display for Percent {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}%", self.0)
+    }
+}
+
 /// The unit of which `value` is the smallest whole number; the last one is 1.
 fn largest_unit<'u>(value: u64, units: &[(&'u str, u64)]) -> (&'u str, u64) {
     let whole = units.iter().filter(|(_, factor)| value.is_multiple_of(*factor));
@@ -153,6 +175,7 @@ macro_rules! text_value {
 
 text_value!(Span, "duration", "^(0|([0-9]+(d|h|m|s|ms|us|ns))+)$");
 text_value!(Size, "size", "^(0|[0-9]+(TiB|GiB|MiB|KiB|TB|GB|MB|kB|B))$");
+text_value!(Percent, "percentage", "^([0-9]{1,2}|100)%$");
 
 /// `"auto"` or a number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -294,8 +317,8 @@ impl<'de> Deserialize<'de> for UpstreamOf {
             }
 
             fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<UpstreamOf, A::Error> {
-                let inline = InlineUpstream::deserialize(serde::de::value::MapAccessDeserializer::new(map));
-                inline.map(UpstreamOf::Inline)
+                let inline = Upstream::deserialize(serde::de::value::MapAccessDeserializer::new(map));
+                inline.map(|inline| UpstreamOf::Inline(inline.into()))
             }
         }
 
@@ -363,12 +386,24 @@ mod tests {
     }
 
     #[test]
+    fn percentages_are_whole_and_at_most_a_hundred() {
+        let percent = |text| Percent::parse(text).ok().map(|percent| percent.0);
+        assert_eq!((percent("0%"), percent("50%"), percent("100%")), (Some(0), Some(50), Some(100)));
+        for bad in ["", "%", "50", "50 %", "+5%", "-1%", "0.5%", "101%", "300%", "50%%", "²%"] {
+            assert_eq!(percent(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
     fn what_is_written_reads_back() {
         for text in ["0s", "250ms", "90m", "1d", "75s", "1500us"] {
             assert_eq!(Span::parse(text).unwrap().to_string(), text);
         }
         for text in ["0", "512B", "32KiB", "1MiB", "1025B", "10kB"] {
             assert_eq!(Size::parse(text).unwrap().to_string(), text);
+        }
+        for text in ["0%", "7%", "100%"] {
+            assert_eq!(Percent::parse(text).unwrap().to_string(), text);
         }
     }
 }

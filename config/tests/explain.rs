@@ -166,8 +166,12 @@ fn a_forwarded_request_in_full() {
             "target": "/base/v2/things/12?q=1&r",
             "host": null,
             "upstream": "http://api.internal:8080",
+            "strategy": "round_robin",
             "backends": [
-                { "url": "http://api.internal:8080", "authority": "api.internal:8080", "unset": false },
+                {
+                    "url": "http://api.internal:8080", "authority": "api.internal:8080", "weight": 1,
+                    "backup": false, "unset": false,
+                },
             ],
             "request_fields": [
                 { "name": "x-base", "value": "/", "by": "site", "overridden": false },
@@ -187,9 +191,111 @@ fn a_forwarded_request_in_full() {
                 { "name": "response", "value_ms": 5000, "by": "rule" },
             ],
             "max_request_body_bytes": 1 << 20,
+            "retries": { "count": 2, "by": null },
+            "limits": [],
         },
     });
     assert_eq!(serde_json::to_value(&explanation).unwrap(), expected);
+}
+
+/// An upstream, a site and rules that set the same things.
+const BUSY: &str = r#"
+listeners = [{ address = "127.0.0.1:8080" }]
+
+[timeouts]
+connect = "1s"
+response = "10s"
+tunnel_idle = "2h"
+
+[[upstreams]]
+name = "app"
+strategy = "p2c"
+backends = [{ url = "http://a", weight = 3 }, { url = "http://b" }, { url = "unix:/b", backup = true }]
+retries = 4
+max_active = 10
+max_queued = 20
+queue_timeout = "1500ms"
+on_no_backend = "wait"
+timeouts = { connect = "1s", response = "12s", body = "13s", idle = "14s" }
+
+[[upstreams]]
+name = "quiet"
+backends = [{ url = "http://c" }]
+
+[[sites]]
+name = "busy"
+hosts = ["busy.test"]
+upstream = "app"
+max_active = 5
+count_tunnels = true
+timeouts = { connect = "3s", response = "4s", upstream_body = "5s", tunnel_idle = "6s", write = "7s" }
+rules = [
+    { name = "quick", path = "/quick", upstream = "app", timeout = "2s", retries = 0 },
+    { name = "quiet", path = "/quiet", upstream = "quiet" },
+]
+
+[[rules]]
+name = "nobody's"
+path = "/*"
+upstream = "quiet"
+max_request_body = "1KiB"
+"#;
+
+#[track_caller]
+fn forwarded(snapshot: &Snapshot, url: &str) -> serde_json::Value {
+    serde_json::to_value(explain(snapshot, &get(url))).unwrap()["outcome"].take()
+}
+
+#[test]
+fn timeouts_are_the_rules_then_the_upstreams_then_the_sites() {
+    let snapshot = compile(BUSY);
+    let timeouts = |url| {
+        let outcome = forwarded(&snapshot, url);
+        let timeouts = outcome["timeouts"].as_array().unwrap().iter();
+        let told = timeouts.map(|timeout| {
+            let by = timeout["by"].as_str().unwrap();
+            format!("{} {} {by}", timeout["name"].as_str().unwrap(), timeout["value_ms"])
+        });
+        told.collect::<Vec<_>>()
+    };
+    // The upstream's `connect` is the file's, but not the site's.
+    let of_upstream = ["write 7000 site", "connect 1000 upstream", "response 12000 upstream"];
+    let rest = ["upstream_body 13000 upstream", "upstream_idle 14000 upstream", "tunnel_idle 6000 site"];
+    assert_eq!(timeouts("http://busy.test/x"), [of_upstream, rest].concat());
+    let of_rule = ["write 7000 site", "connect 1000 upstream", "response 2000 rule"];
+    assert_eq!(timeouts("http://busy.test/quick"), [of_rule, rest].concat());
+    let of_site = ["write 7000 site", "connect 3000 site", "response 4000 site"];
+    let rest = ["upstream_body 5000 site", "tunnel_idle 6000 site"];
+    assert_eq!(timeouts("http://busy.test/quiet"), [&of_site[..], &rest].concat());
+    assert_eq!(timeouts("http://other.test/"), [""; 0]);
+}
+
+#[test]
+fn an_upstream_is_told_with_its_limits() {
+    let snapshot = compile(BUSY);
+    let outcome = forwarded(&snapshot, "http://busy.test/x");
+    assert_eq!(outcome["strategy"], "p2c");
+    let backend = |url, authority, weight, backup| json!({ "url": url, "authority": authority, "weight": weight, "backup": backup, "unset": false });
+    let backends = [
+        backend("http://a:80", "a", 3, false),
+        backend("http://b:80", "b", 1, false),
+        backend("unix:/b", "localhost", 1, true),
+    ];
+    assert_eq!(outcome["backends"], json!(backends));
+    assert_eq!(outcome["retries"], json!({ "count": 4, "by": "upstream" }));
+    let of_site = json!({
+        "of": "site", "max_active": 5, "max_queued": 100, "queue_timeout_ms": 30_000, "count_tunnels": true,
+        "waits_for_backend": false,
+    });
+    let of_upstream = json!({
+        "of": "upstream", "max_active": 10, "max_queued": 20, "queue_timeout_ms": 1_500, "count_tunnels": false,
+        "waits_for_backend": true,
+    });
+    assert_eq!(outcome["limits"], json!([of_site, of_upstream]));
+    let quick = forwarded(&snapshot, "http://busy.test/quick");
+    assert_eq!(quick["retries"], json!({ "count": 0, "by": "rule" }));
+    let others = forwarded(&snapshot, "http://other.test/");
+    assert_eq!((&others["retries"]["by"], &others["limits"]), (&json!(null), &json!([])));
 }
 
 /// Site and winner, then what becomes of the request.

@@ -16,6 +16,7 @@ const SEEDS: &[&str] = &[
     include_str!("../../tests/configs/valid/projects.toml"),
     include_str!("../../tests/configs/valid/rewrites.toml"),
     include_str!("../../tests/configs/valid/variables.toml"),
+    include_str!("../../tests/configs/valid/no_effect.toml"),
     include_str!("../../tests/configs/invalid/types.toml"),
     include_str!("../../tests/configs/invalid/hosts.toml"),
     include_str!("../../tests/configs/invalid/paths.toml"),
@@ -25,6 +26,7 @@ const SEEDS: &[&str] = &[
     include_str!("../../tests/configs/invalid/redirects.toml"),
     include_str!("../../tests/configs/invalid/fields.toml"),
     include_str!("../../tests/configs/invalid/expectations.toml"),
+    include_str!("../../tests/configs/invalid/upstreams.toml"),
 ];
 
 /// Pieces that a configuration is made of, and some that break it.
@@ -57,6 +59,11 @@ const PIECES: &[&str] = &[
     "target = \"http://h/\"\n",
     "upstream = \"a\"\n",
     "backends = [{ url = \"http://h\" }]\n",
+    "health = { probe = \"http\", probe_path = \"/a?b\", unhealthy_status = [\"5xx\"], max_ejected = \"7%\" }\n",
+    "max_active = 1\n",
+    "retries = 1\n",
+    "[dns]\nresolver = \"dns\"\nservers = [\"::1\"]\n",
+    "[admin]\ndata_dir = \"/${V:-a}\"\n",
     "methods = [\"GET\"]\n",
     "[[projects]]\n",
     "[[projects.rules]]\n",

@@ -18,6 +18,8 @@ use crate::net::cpu;
 use crate::net::driver::{self, Driver};
 use crate::net::listen::{self, Bound, Local};
 use crate::stats::{Counters, Stats};
+use crate::status::Observer;
+use crate::upstream::{BackendHandle, Event, States};
 use crate::view::{Names, Published, Shared};
 use crate::worker::{self, Command, CommandQueue, Worker};
 
@@ -67,6 +69,7 @@ impl std::error::Error for StartError {
 /// The data plane, as the control thread holds it. Dropping it does not stop the workers: they end with the process.
 pub struct Engine {
     shared: Arc<Shared>,
+    states: States,
     driver: Driver,
     workers: Vec<WorkerHandle>,
     /// Where each listener really is, by identity.
@@ -103,9 +106,12 @@ impl Engine {
         access_log::check(&snapshot.access_log.destination).map_err(StartError::AccessLog)?;
         let log = access_log::start_writer().map_err(StartError::Worker)?;
         let own_addresses = bound.iter().map(|(_, bound)| bound.local.clone()).collect();
-        let shared = Shared::new(Arc::new(Published { snapshot: snapshot.clone(), names, own_addresses }));
+        let mut states = States::default();
+        let shared =
+            Shared::new(Arc::new(Published::new(snapshot.clone(), &names, own_addresses, &mut states)));
         let mut engine = Self {
             shared,
+            states,
             driver,
             workers: Vec::new(),
             listeners: HashMap::new(),
@@ -187,7 +193,8 @@ impl Engine {
             self.listeners.iter().filter(|(identity, _)| wanted(identity)).map(|(_, local)| local.clone());
         let own_addresses = staying.chain(bound.iter().map(|(_, bound)| bound.local.clone())).collect();
         self.target_log(&snapshot);
-        self.swap(Published { snapshot, names, own_addresses });
+        let published = Published::new(snapshot, &names, own_addresses, &mut self.states);
+        self.swap(published);
         self.listen(bound);
         self.close(&gone);
         Ok(())
@@ -197,12 +204,21 @@ impl Engine {
     pub fn resolve(&mut self, names: Names) {
         let current = self.shared.published();
         let own_addresses = current.own_addresses.clone();
-        self.swap(Published { snapshot: current.snapshot.clone(), names, own_addresses });
+        let snapshot = current.snapshot.clone();
+        let published = Published::new(snapshot, &names, own_addresses, &mut self.states);
+        self.swap(published);
     }
 
     fn swap(&mut self, published: Published) {
-        let old = self.shared.publish(Arc::new(published));
+        let published = Arc::new(published);
+        let old = self.shared.publish(published.clone());
         self.retired.push(old);
+        let now_ms = self.shared.now_ms();
+        for roster in &published.rosters {
+            roster.keep_bounds(now_ms).into_iter().for_each(|event| self.shared.events.push(event));
+            // Addresses may have come for those who wait for one.
+            roster.state.absence.call_all();
+        }
     }
 
     fn warn_of_fixed(&self, new: &Snapshot) {
@@ -281,14 +297,43 @@ impl Engine {
         let _ = flushed.recv_timeout(TAKE_UP);
     }
 
-    /// Frees what was published before and no worker uses any more: here, so that no worker spends its time on that.
+    /// Frees what was published before and no worker uses any more: here, so that no worker spends its time on that. Forgets
+    /// upstreams, backends and sites that have gone and where nothing runs any more.
     pub fn housekeeping(&mut self) {
         self.retired.retain(|published| Arc::strong_count(published) > 1);
+        self.states.forget(&self.shared.published().rosters, &self.shared.published().gates);
     }
 
     /// What all workers counted since the start.
     pub fn stats(&self) -> Stats {
         Stats::merge(self.workers.iter().map(|worker| &*worker.counters))
+    }
+
+    /// Looks inside while the engine runs, from any thread.
+    pub fn observer(&self) -> Observer {
+        let counters = self.workers.iter().map(|worker| worker.counters.clone());
+        Observer::new(self.shared.clone(), counters.collect(), self.driver)
+    }
+
+    /// The address of each listener by its identity: port 0 has become a port.
+    pub fn listeners(&self) -> HashMap<String, String> {
+        self.listeners.iter().map(|(identity, local)| (identity.clone(), local.to_string())).collect()
+    }
+
+    /// Every address of every upstream of what was published last.
+    pub fn backends(&self) -> Vec<BackendHandle> {
+        let published = self.shared.published();
+        published.rosters.iter().flat_map(|roster| BackendHandle::all_of(&self.shared, roster)).collect()
+    }
+
+    /// What became of backends since the last call, oldest first, and how many events were dropped because too many waited.
+    pub fn take_events(&self) -> (Vec<Event>, u64) {
+        self.shared.events.take()
+    }
+
+    /// Says what is called, on any thread, whenever events wait to be taken; it must not block. The first call holds.
+    pub fn on_event(&self, wake: impl Fn() + Send + Sync + 'static) {
+        self.shared.events.on_push(wake);
     }
 
     /// Whether a worker ended, which none does while the engine lives.

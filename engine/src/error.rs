@@ -65,6 +65,12 @@ pub(crate) enum Error {
     UpstreamTimeout,
     /// We cannot open a connection: out of descriptors or memory.
     Exhausted,
+    /// No backend of the upstream is available.
+    NoBackend,
+    /// As many requests wait as may wait.
+    QueueFull,
+    /// It waited too long for its turn.
+    QueueTimeout,
 }
 
 impl Error {
@@ -88,8 +94,9 @@ impl Error {
             | Self::UpstreamBadResponse
             | Self::UpstreamDns
             | Self::UpstreamConnectTimeout
-            | Self::UpstreamTimeout => Fault::Upstream,
-            Self::Loop | Self::Exhausted => Fault::Ringway,
+            | Self::UpstreamTimeout
+            | Self::NoBackend => Fault::Upstream,
+            Self::Loop | Self::Exhausted | Self::QueueFull | Self::QueueTimeout => Fault::Ringway,
         }
     }
 

@@ -24,6 +24,7 @@ mod relay;
 mod request_id;
 mod respond;
 mod stats;
+mod status;
 mod terms;
 mod tunnel;
 mod upstream;
@@ -31,5 +32,8 @@ mod view;
 mod worker;
 
 pub use engine::{Engine, StartError};
+pub use net::dial::Address;
 pub use stats::Stats;
+pub use status::{BackendStatus, GateStatus, Observer, SiteStatus, Status, UpstreamStatus};
+pub use upstream::{BackendHandle, Bound, Cause, Change, Event, Failed, History, Probed, Standing, Tally};
 pub use view::Names;

@@ -1,33 +1,39 @@
 //! A request, step by step. This page takes every decision about one; what it calls does work and decides no policy.
+//! `course` has what a request takes with it from try to try, `here` the answers that are made here.
+
+mod course;
+mod here;
 
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use ringway_config::{Fate, Forward, NoRoute, Respond, RouteRequest, RuleId, SentPath, Snapshot, Unserved};
+use ringway_config::{
+    Fate, Forward, NoRoute, OnNoBackend, RouteRequest, RuleId, SentPath, Snapshot, Unserved,
+};
 use ringway_wire::forward::{self, MaxForwards};
 use ringway_wire::{BodyReader, Expect, FieldName, Framing, Method, RequestHead, UpgradeRequest};
 
 use crate::access_log::Record;
-use crate::body::BodyWriter;
-use crate::conn::{After, Client, DRAIN_BYTES};
+use crate::conn::{After, Client};
 use crate::error::Error;
 use crate::net::buf::Buf;
-use crate::net::deadline::Ends;
 use crate::net::patrol::Look;
 use crate::outgoing::{self, RequestEdits};
 use crate::relay::{Asked, Complete, Done, Failure, Flow, Relay, Stage};
 use crate::request_id::{self, RequestId};
-use crate::respond::{self, Asker, Written};
+use crate::respond;
 use crate::terms::Terms;
 use crate::tunnel;
-use crate::upstream::{self, Backend, Endpoint, Upstream};
+use crate::upstream::{self, Backend, Failed, GateHandle, Picked, Upstream};
 use crate::view::{Settings, View};
 use crate::worker::{Heads, Worker};
 
-/// Backends that are dialled for one request before it fails.
-const DIALS: usize = 3;
+use course::{Course, Link, Parcel, Place, Places, Renewal};
+use here::Local;
+
+/// Why a request is sent once more to the same backend.
+const IDLE_CLOSED: &str = "idle_closed";
 /// How often a request may have passed us already (by Via) before it counts as a loop.
 const VIA_PASSES: usize = 10;
 
@@ -42,14 +48,11 @@ pub(crate) async fn handle(
     head_bytes: usize,
 ) -> After {
     let settings = view.settings.clone();
-    let mut exchange = Exchange::begin(worker, client, &settings, heads, input);
+    let mut exchange = Exchange::begin(worker, client, &settings, heads, input, head_bytes);
     let result = match exchange.route(view, &heads.request, input) {
-        Ok(Target::Backend(target)) => exchange.forward(target, input, heads, head_bytes).await,
-        Ok(Target::Here(answer)) => Ok(exchange.answer_here(answer, input, &heads.request, head_bytes).await),
-        Err(error) => {
-            input.consume(head_bytes);
-            Err(Failure::unsent(error))
-        }
+        Ok(Target::Backend(target)) => exchange.forward(target, input, heads).await,
+        Ok(Target::Here(answer)) => Ok(exchange.answer_here(answer, input, &heads.request).await),
+        Err(error) => Err(Failure::unsent(error)),
     };
     let after = match result {
         Ok(after) => after,
@@ -66,31 +69,22 @@ enum Target {
     Here(Local),
 }
 
-/// What a request is answered with here.
-enum Local {
-    /// Its Max-Forwards is used up.
-    MaxForwards,
-    Redirect {
-        status: u16,
-        location: Vec<u8>,
-    },
-    /// As the rule says.
-    Respond(Arc<Respond>),
-}
-
 /// What a rule makes of a request.
 struct Forwarding {
-    /// Keeps the revision that `rule` belongs to; goes as soon as the request's head is written.
-    view: Rc<View>,
+    /// Keeps the revision that `rule` belongs to; goes as soon as the request's head is written for the last time.
+    view: Option<Rc<View>>,
     rule: RuleId,
+    /// The gate of its site, and whether tunnels keep their places there.
+    site: Option<(GateHandle, bool)>,
     upstream: Rc<Upstream>,
+    retries: u8,
     path: SentPath,
     tenant: Option<Vec<u8>>,
 }
 
 impl Forwarding {
     fn rule(&self) -> Option<&Forward> {
-        self.view.published.snapshot.rule(self.rule)?.forward()
+        self.view.as_ref()?.published.snapshot.rule(self.rule)?.forward()
     }
 }
 
@@ -102,12 +96,16 @@ struct Exchange<'a> {
     /// What site and rule say, where they say anything.
     special: Option<Rc<Terms>>,
     asked: Asked,
+    /// What still stands of the request's head, at the front of the client's input.
+    head_bytes: usize,
     body: BodyReader,
     flow: Flow,
     peer_trusted: bool,
     client_address: Option<IpAddr>,
     request_id: Option<RequestId>,
     began: Instant,
+    /// How long it waited for its turn, or for a backend.
+    queued: Duration,
     error: Option<Error>,
     record: Option<Box<Record>>,
 }
@@ -119,6 +117,7 @@ impl<'a> Exchange<'a> {
         settings: &'a Settings,
         heads: &mut Heads,
         input: &Buf,
+        head_bytes: usize,
     ) -> Self {
         worker.counters.requests.add(1);
         worker.counters.active.add(1);
@@ -138,7 +137,9 @@ impl<'a> Exchange<'a> {
             body: BodyReader::new(head.framing()),
             flow: Flow::default(),
             began: Instant::now(),
+            queued: Duration::ZERO,
             error: None,
+            head_bytes,
             worker,
             client,
             settings,
@@ -191,7 +192,19 @@ impl<'a> Exchange<'a> {
             Fate::Forwarded(forward, path) => {
                 let upstream = view.upstreams.get(forward.upstream.index()).ok_or(Error::NoRule)?.clone();
                 let tenant = route.tenant.and_then(|range| host?.get(range)).map(<[u8]>::to_vec);
-                Ok(Target::Backend(Forwarding { rule: route.rule, upstream, path, tenant, view }))
+                let gate = route.site.and_then(|site| view.gates.get(site.index())).cloned();
+                let site = gate.zip(site.map(|site| site.admission.count_tunnels));
+                let retries = rule.retries.unwrap_or(upstream.roster.config.retries);
+                let rule = route.rule;
+                Ok(Target::Backend(Forwarding {
+                    rule,
+                    site,
+                    upstream,
+                    retries,
+                    path,
+                    tenant,
+                    view: Some(view),
+                }))
             }
             Fate::Redirected { status, location } => Ok(Target::Here(Local::Redirect { status, location })),
             Fate::Responded(fixed) => Ok(Target::Here(Local::Respond(fixed.clone()))),
@@ -250,64 +263,286 @@ impl<'a> Exchange<'a> {
         Ok(())
     }
 
-    /// Brings the request to a backend and the response to the client. A *reused* connection that fails before a byte of
-    /// the response came is replaced once by a fresh one, where the request may be sent again.
+    /// Brings the request to a backend and the response to the client: its places, a backend, a connection, the attempt; and
+    /// another one when that fails and the request may be sent again.
     async fn forward(
         &mut self,
-        target: Forwarding,
+        mut target: Forwarding,
         input: &mut Buf,
         heads: &mut Heads,
-        head_bytes: usize,
     ) -> Result<After, Failure> {
-        let (mut backend, endpoint) = self.connect(&target.upstream).await.map_err(|error| {
-            input.consume(head_bytes);
-            Failure::unsent(error)
-        })?;
-        let mut out = self.worker.bufs.take();
-        self.terms().request.take_out(&mut heads.request.fields, input.filled(), true);
-        self.write_request(&mut out, &target, endpoint, &heads.request, input.filled());
-        // From here on the exchange keeps its upstream, not the revision.
-        drop(target.view);
+        if let Some(record) = &mut self.record {
+            record.upstream = Some(target.upstream.name.clone());
+        }
+        let places = self.admit(&mut target).await.map_err(Failure::unsent)?;
+        let mut course = Course::begin(target.retries, self.client_address, self.worker.now_ms());
+        let mut link = self.connect(&target.upstream, &mut course, None).await.map_err(Failure::unsent)?;
         let repeatable = self.asked.method.is_idempotent() || heads.request.has(FieldName::IdempotencyKey);
-        input.consume(head_bytes);
-        let writer = BodyWriter::new(heads.request.framing(), None);
-        let sent = self.begin_body(&mut out, input, writer);
-        let (start, end) = (out.start(), out.start() + out.len());
-        sent.map_err(Failure::unsent)?;
-        // All of it is in `out` now, or it cannot be sent again: what an attempt reads beyond that is gone.
-        let repeatable = repeatable && self.body.is_complete();
+        let mut parcel = Parcel::new(self.worker.bufs.take(), heads.request.framing(), repeatable);
+        self.pack(&mut target, &link, &mut parcel, heads, input).map_err(Failure::unsent)?;
+        let upstream = target.upstream.clone();
         loop {
-            let relay = Relay {
-                worker: self.worker,
-                client: self.client,
-                settings: self.settings,
-                terms: terms_of(self.special.as_ref(), self.settings),
-                request_id: self.request_id.as_deref(),
-                backend: &backend,
-                asked: self.asked,
-                flow: &self.flow,
-                request_writer: writer,
-            };
-            match relay.run(&mut out, input, &mut self.body, &mut heads.response).await {
+            let result = self.attempt(&upstream, &link, &course, &mut parcel, input, heads).await;
+            let failure = match result {
                 Ok(Done::Complete(complete)) => {
                     if complete.backend_reusable {
-                        endpoint.pool.put(backend, self.worker.wheel.now());
+                        upstream.keep(link.picked.member, link.backend, self.worker.wheel.now());
                     }
                     return Ok(self.after(complete, &heads.request, input));
                 }
                 Ok(Done::Tunnel { from_backend }) => {
                     // A tunnel may be silent for hours: nothing that it does not need waits with it.
                     let from_client = std::mem::replace(input, self.worker.bufs.apart(0));
-                    drop((out, target.upstream));
-                    return Ok(self.tunnel(&backend, from_client, from_backend).await);
+                    let kept = (upstream.run_tunnel(link.picked.member), places.for_tunnel());
+                    drop((parcel, target, upstream, link.running));
+                    let after = self.tunnel(&link.backend, from_client, from_backend).await;
+                    drop(kept);
+                    return Ok(after);
                 }
-                Err(failure) if backend.reused && may_repeat(failure, repeatable) => {
-                    self.worker.counters.resends.add(1);
-                    self.flow.begin_again();
-                    out.rewind(start, end);
-                    backend = self.dial(endpoint).await.map_err(Failure::unsent)?;
+                Err(failure) => failure,
+            };
+            link = self.next(&upstream, link, &mut course, failure, repeatable).await?;
+            self.flow.begin_again();
+            self.repack(&target, &link, &mut parcel, &heads.request);
+        }
+    }
+
+    /// A place at the site and at the upstream, and a backend that is available, where the upstream says to wait for one.
+    /// After a wait `target` has the upstream as it is now.
+    async fn admit(&mut self, target: &mut Forwarding) -> Result<Places, Error> {
+        let site = match &target.site {
+            Some((gate, for_tunnels)) => Some(self.enter(gate, *for_tunnels).await?),
+            None => None,
+        };
+        let for_tunnels = target.upstream.roster.config.admission.count_tunnels;
+        let upstream = self.enter(&target.upstream.gate, for_tunnels).await?;
+        if !self.queued.is_zero() {
+            self.renew(&mut target.upstream);
+        }
+        self.available(&mut target.upstream).await?;
+        target.upstream.count_request(self.worker.now_ms());
+        Ok(Places { site, upstream })
+    }
+
+    /// A place behind a gate, at once or when it is its turn.
+    async fn enter(&mut self, gate: &GateHandle, for_tunnels: bool) -> Result<Place, Error> {
+        if !gate.try_enter() {
+            let began = Instant::now();
+            let waited = gate.wait(self.worker, self.client, self.asked.client_look()).await;
+            if waited != Err(Error::QueueFull) {
+                self.queued += began.elapsed();
+            }
+            waited?;
+        }
+        Ok(Place { gate: gate.clone(), for_tunnels })
+    }
+
+    /// Waits for a backend, where the upstream says so.
+    async fn available(&mut self, upstream: &mut Rc<Upstream>) -> Result<(), Error> {
+        let waits = |upstream: &Upstream| upstream.roster.config.health.on_no_backend == OnNoBackend::Wait;
+        if !waits(upstream) || upstream.roster.has_available() {
+            return Ok(());
+        }
+        let began = Instant::now();
+        // Joined before it is looked again: a call in between is not missed.
+        let place = upstream.roster.state.absence.join()?;
+        let mut waited = Ok(());
+        while waited.is_ok() && waits(upstream) && !upstream.roster.has_available() {
+            let left = upstream.roster.config.admission.queue_timeout.saturating_sub(began.elapsed());
+            waited = place.wait(self.worker, self.client, self.asked.client_look(), left).await;
+            self.renew(upstream);
+        }
+        self.queued += began.elapsed();
+        waited
+    }
+
+    /// An upstream as the present configuration has it, when it still does.
+    fn renew(&self, upstream: &mut Rc<Upstream>) {
+        if let Some(now) = self.worker.view().again(upstream) {
+            *upstream = now;
+        }
+    }
+
+    /// A connection to a backend that was not tried yet: an idle one, else a fresh one; the next backend while none can be
+    /// made. `failed` is why it is tried again; then it takes one of the request's retries.
+    async fn connect(
+        &mut self,
+        upstream: &Rc<Upstream>,
+        course: &mut Course,
+        mut failed: Option<Error>,
+    ) -> Result<Link, Error> {
+        loop {
+            let now_ms = self.worker.now_ms();
+            course.asking.now_ms = now_ms;
+            let picked = upstream.picker.pick(&upstream.roster, &course.asking);
+            let Some(picked) = picked else { return Err(failed.unwrap_or(upstream.nobody())) };
+            let mut patience = self.terms().timeouts.connect;
+            if let Some(failed) = failed {
+                let left = course.left(self.terms().timeouts.response, now_ms);
+                if left.is_zero() || !course.take_retry() || !upstream.withdraw_retry(now_ms) {
+                    return Err(failed);
                 }
-                Err(failure) => return Err(failure),
+                self.worker.counters.retries.add(1);
+                patience = patience.min(left);
+            }
+            course.asking.tried.add(picked.member);
+            let running = upstream.run(picked.member);
+            self.note_try(upstream, picked);
+            let reached = match upstream.idle(picked.member) {
+                Some(backend) => Ok(backend),
+                None => self.dial(upstream, picked.member, patience).await,
+            };
+            match reached {
+                Ok(backend) => return Ok(Link { picked, backend, running }),
+                Err(error) if is_unreachable(error) => failed = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// A fresh connection. That there is none is the backend's failure, where it is its fault.
+    async fn dial(
+        &mut self,
+        upstream: &Upstream,
+        member: usize,
+        patience: Duration,
+    ) -> Result<Box<Backend>, Error> {
+        let dialled = upstream::dial(self.worker, upstream, member, patience).await;
+        if let Err(error) = &dialled {
+            self.blame(upstream, member, *error);
+        }
+        dialled
+    }
+
+    /// Writes the request for the backend of `link`, and what came of its body behind it.
+    fn pack(
+        &mut self,
+        target: &mut Forwarding,
+        link: &Link,
+        parcel: &mut Parcel,
+        heads: &mut Heads,
+        input: &mut Buf,
+    ) -> Result<(), Error> {
+        self.terms().request.take_out(&mut heads.request.fields, input.filled(), true);
+        let authority = link.authority(&target.upstream);
+        self.write_request(&mut parcel.out, target, authority, &heads.request, input.filled());
+        parcel.renewal = self.renewal(target, &heads.request, input, parcel.out.len());
+        if parcel.renewal.is_none() {
+            // From here on the exchange keeps its upstream, not the revision.
+            target.view = None;
+        }
+        self.take_head(input);
+        self.begin_body(parcel, input)?;
+        parcel.close();
+        Ok(())
+    }
+
+    /// Takes the request's head out of the input, if it is still there.
+    fn take_head(&mut self, input: &mut Buf) {
+        input.consume(std::mem::take(&mut self.head_bytes));
+    }
+
+    /// What it takes to write the head again for another backend; nothing, when it would be the same.
+    fn renewal(
+        &self,
+        target: &Forwarding,
+        head: &RequestHead,
+        input: &Buf,
+        written_bytes: usize,
+    ) -> Option<Renewal> {
+        let names_backend = head.authority().is_none() || target.rule()?.change_origin;
+        let differs = names_backend && target.retries > 0 && target.upstream.roster.has_several_authorities();
+        let bytes = || input.filled().get(..self.head_bytes).unwrap_or_default().to_vec();
+        differs.then(|| Renewal { bytes: bytes(), written_bytes })
+    }
+
+    /// Makes the request ready to be sent again, to the backend of `link`.
+    fn repack(&self, target: &Forwarding, link: &Link, parcel: &mut Parcel, head: &RequestHead) {
+        parcel.open();
+        let Parcel { out, renewal: Some(Renewal { bytes, written_bytes }), .. } = parcel else { return };
+        let body = out.filled().get(*written_bytes..).unwrap_or_default().to_vec();
+        out.clear();
+        self.write_request(out, target, link.authority(&target.upstream), head, bytes);
+        *written_bytes = out.len();
+        out.append(&body);
+        parcel.close();
+    }
+
+    async fn attempt(
+        &mut self,
+        upstream: &Upstream,
+        link: &Link,
+        course: &Course,
+        parcel: &mut Parcel,
+        input: &mut Buf,
+        heads: &mut Heads,
+    ) -> Result<Done, Failure> {
+        let terms = terms_of(self.special.as_ref(), self.settings);
+        let attempt = upstream.begin_try(link.picked);
+        let relay = Relay {
+            worker: self.worker,
+            client: self.client,
+            settings: self.settings,
+            terms,
+            request_id: self.request_id.as_deref(),
+            backend: &link.backend,
+            attempt: &attempt,
+            response_timeout: course.response_timeout(terms.timeouts.response, self.worker.now_ms()),
+            asked: self.asked,
+            flow: &self.flow,
+            replay: &parcel.replay,
+            request_writer: parcel.writer,
+        };
+        let result = relay.run(&mut parcel.out, input, &mut self.body, &mut heads.response).await;
+        if let Err(Failure { error: Error::UpstreamTimeout, stage: Stage::Sent | Stage::Answering }) = result
+        {
+            attempt.timed_out(self.worker);
+        }
+        result
+    }
+
+    /// The connection for the next attempt, after one has failed: a fresh one in place of an idle one that had gone, else one
+    /// to another backend.
+    ///
+    /// # Errors
+    /// The failure, when the request may not be sent again, or cannot.
+    async fn next(
+        &mut self,
+        upstream: &Rc<Upstream>,
+        mut link: Link,
+        course: &mut Course,
+        failure: Failure,
+        repeatable: bool,
+    ) -> Result<Link, Failure> {
+        let again = may_repeat(failure, repeatable);
+        let mut error = failure.error;
+        if again && link.backend.reused && !self.flow.is_answered() && error == Error::UpstreamClosed {
+            self.worker.counters.resends.add(1);
+            self.note_resend();
+            match self.dial(upstream, link.picked.member, self.terms().timeouts.connect).await {
+                Ok(backend) => {
+                    link.backend = backend;
+                    return Ok(link);
+                }
+                Err(unreachable) => error = unreachable,
+            }
+        } else if !matches!(failure.stage, Stage::Started { .. }) {
+            self.blame(upstream, link.picked.member, error);
+        }
+        if !again || !is_retried(error) {
+            return Err(Failure { error, ..failure });
+        }
+        drop(link);
+        let next = self.connect(upstream, course, Some(error)).await;
+        next.map_err(|error| Failure { error, ..failure })
+    }
+
+    /// What a failure says about the backend.
+    fn blame(&mut self, upstream: &Upstream, member: usize, error: Error) {
+        if let Some(failed) = failed(error) {
+            upstream.failed(self.worker, member, failed);
+            if let Some(record) = &mut self.record {
+                record.fail(failed.id());
             }
         }
     }
@@ -328,38 +563,16 @@ impl<'a> Exchange<'a> {
         announced && input.is_empty() && self.client.stream.is_open_and_silent()
     }
 
-    /// A connection to the backend whose turn it is: an idle one, else a fresh one; the next backends when it cannot be
-    /// reached, since nothing was sent yet.
-    async fn connect<'u>(&mut self, upstream: &'u Upstream) -> Result<(Box<Backend>, &'u Endpoint), Error> {
-        let mut error = Error::UpstreamDns;
-        if let Some(record) = &mut self.record {
-            record.upstream = Some(upstream.name.clone());
+    fn note_try(&mut self, upstream: &Upstream, picked: Picked) {
+        if let (Some(record), Some(endpoint)) = (&mut self.record, upstream.endpoints.get(picked.member)) {
+            record.try_at(endpoint.name.clone(), upstream.why(picked.choice));
         }
-        for endpoint in upstream.in_turn().take(DIALS) {
-            let connected = match endpoint.pool.take() {
-                Some(backend) => {
-                    self.note_try(endpoint);
-                    Ok(backend)
-                }
-                None => self.dial(endpoint).await,
-            };
-            match connected {
-                Ok(backend) => return Ok((backend, endpoint)),
-                Err(failed) => error = failed,
-            }
-        }
-        Err(error)
     }
 
-    async fn dial(&mut self, endpoint: &Endpoint) -> Result<Box<Backend>, Error> {
-        self.note_try(endpoint);
-        upstream::dial(self.worker, endpoint, self.terms().timeouts.connect).await
-    }
-
-    fn note_try(&mut self, endpoint: &Endpoint) {
+    fn note_resend(&mut self) {
         if let Some(record) = &mut self.record {
-            record.tries += 1;
-            record.backend = Some(endpoint.name.clone());
+            record.fail(IDLE_CLOSED);
+            record.try_again();
         }
     }
 
@@ -367,7 +580,7 @@ impl<'a> Exchange<'a> {
         &self,
         out: &mut Buf,
         target: &Forwarding,
-        endpoint: &Endpoint,
+        authority: &str,
         head: &RequestHead,
         bytes: &[u8],
     ) {
@@ -377,7 +590,7 @@ impl<'a> Exchange<'a> {
             terms: self.terms(),
             base_path: rule.map_or("", |rule| &rule.base_path),
             path: &target.path,
-            authority: &endpoint.authority,
+            authority,
             change_origin: rule.is_some_and(|rule| rule.change_origin),
             peer: self.client.peer,
             peer_trusted: self.peer_trusted,
@@ -391,9 +604,9 @@ impl<'a> Exchange<'a> {
 
     /// Puts what already came of the body behind the head, where it fits, so that both go in one write and can be sent
     /// again.
-    fn begin_body(&mut self, out: &mut Buf, input: &mut Buf, writer: BodyWriter<'_>) -> Result<(), Error> {
+    fn begin_body(&mut self, parcel: &mut Parcel, input: &mut Buf) -> Result<(), Error> {
         self.flow.set_awaits_continue(self.asked.expects_continue() && input.is_empty());
-        if self.body.is_complete() || input.is_empty() || 2 * input.len() > out.spare() {
+        if self.body.is_complete() || input.is_empty() || 2 * input.len() > parcel.out.spare() {
             return Ok(());
         }
         let part = self.body.read(input.filled_mut(), &self.settings.limits.wire);
@@ -403,8 +616,8 @@ impl<'a> Exchange<'a> {
             input.consume(part.consumed);
             return Ok(());
         }
-        let framed = writer.frame(&self.worker.bufs, input, &part);
-        out.append(input.filled());
+        let framed = parcel.writer.frame(&self.worker.bufs, input, &part);
+        parcel.out.append(input.filled());
         framed.go_on(input);
         Ok(())
     }
@@ -420,127 +633,6 @@ impl<'a> Exchange<'a> {
         self.flow.request_bytes.set(carried.from_client);
         self.flow.response_bytes.set(carried.to_client);
         After::Close
-    }
-
-    /// Turns an error into a response, where one can still be sent.
-    async fn fail(&mut self, failure: Failure, input: &mut Buf) -> After {
-        let Failure { error, stage } = failure;
-        self.error = Some(error);
-        match (error, stage) {
-            (_, Stage::Started { looks_complete }) => {
-                // A body that ends short must not look complete: where a FIN would, a reset does not.
-                if looks_complete {
-                    self.client.stream.reset_on_close();
-                }
-                return After::Close;
-            }
-            (Error::ClientGone, _) => return After::Close,
-            _ => {}
-        }
-        let close = self.must_close_after(error, stage, input);
-        let mut out = self.worker.bufs.take();
-        let written = respond::error(&mut out, error, &self.asker(close, &self.worker.date()));
-        self.note_answer(written);
-        self.finish_local(&mut out, input, close).await
-    }
-
-    /// Whether the client's connection closes after an answer of ours: when its framing is in doubt, or too much of the
-    /// request is still to come.
-    fn must_close_after(&self, error: Error, stage: Stage, input: &Buf) -> bool {
-        let in_doubt =
-            matches!(error, Error::Body(_) | Error::RequestTimeout | Error::BodyTooLarge | Error::BadUpgrade);
-        // Once the relay has begun with a body, nobody else goes on with it.
-        let begun = stage != Stage::Unsent && !self.body.is_complete();
-        in_doubt || begun || self.must_close(input.len())
-    }
-
-    /// Whether the client's connection closes after any answer of ours: because of one side's wish, or because too much of the
-    /// body, of which `here` bytes came, is still to come.
-    fn must_close(&self, here: usize) -> bool {
-        let long = self.body.remaining().is_none_or(|left| left > (DRAIN_BYTES + here) as u64);
-        !self.asked.persistent || self.client.closing() || long || self.asked.expects_continue()
-    }
-
-    fn asker<'d>(&'d self, close: bool, date: &'d [u8]) -> Asker<'d> {
-        Asker {
-            method: self.asked.method,
-            version: self.asked.version,
-            close,
-            request_id: self.request_id.as_deref(),
-            date,
-            via: self.settings.server.via,
-        }
-    }
-
-    async fn answer_here(
-        &mut self,
-        answer: Local,
-        input: &mut Buf,
-        head: &RequestHead,
-        head_bytes: usize,
-    ) -> After {
-        let close = self.must_close(input.len() - head_bytes);
-        let mut out = self.worker.bufs.take();
-        let date = self.worker.date();
-        let written = self.write_local(&mut out, &answer, head, input.filled(), &self.asker(close, &date));
-        self.note_answer(written);
-        input.consume(head_bytes);
-        // It may hold the revision.
-        drop(answer);
-        self.finish_local(&mut out, input, close).await
-    }
-
-    fn note_answer(&self, written: Written) {
-        self.flow.status.set(written.status);
-        self.flow.response_bytes.set(written.body_bytes as u64);
-    }
-
-    /// Writes an answer of ours that is no error.
-    fn write_local(
-        &self,
-        out: &mut Buf,
-        answer: &Local,
-        head: &RequestHead,
-        bytes: &[u8],
-        asker: &Asker<'_>,
-    ) -> Written {
-        let changes = &self.terms().response;
-        match answer {
-            Local::MaxForwards if head.method() == Method::Trace => respond::trace(out, head, bytes, asker),
-            Local::MaxForwards => respond::options(out, asker),
-            Local::Redirect { status, location } => respond::redirect(out, *status, location, changes, asker),
-            Local::Respond(fixed) => respond::fixed(out, fixed, changes, asker),
-        }
-    }
-
-    /// Sends an answer of ours, and reads what is left of the request when the connection goes on.
-    async fn finish_local(&mut self, out: &mut Buf, input: &mut Buf, close: bool) -> After {
-        if self.client.write_all(out, self.terms().timeouts.client_write).await.is_err() {
-            return After::Close;
-        }
-        if close || !self.discard_body(input).await { After::Linger } else { After::KeepAlive }
-    }
-
-    /// Reads the rest of a body for nothing. `false` when it did not come in time or breaks a rule.
-    async fn discard_body(&mut self, input: &mut Buf) -> bool {
-        loop {
-            if self.body.is_complete() {
-                self.client.reading.disarm();
-                return true;
-            }
-            match self.body.read(input.filled_mut(), &self.settings.limits.wire) {
-                Ok(part) => input.consume(part.consumed),
-                Err(_) => return false,
-            }
-            if self.body.is_complete() {
-                continue;
-            }
-            self.client.reading.arm(self.terms().timeouts.client_body, Ends::Reading);
-            if !input.make_room(input.capacity()) || !matches!(self.client.read(input).await, Ok(n) if n > 0)
-            {
-                return false;
-            }
-        }
     }
 
     /// Counts and logs.
@@ -560,6 +652,7 @@ impl<'a> Exchange<'a> {
             record.request_bytes = self.flow.request_bytes.get();
             record.response_bytes = self.flow.response_bytes.get();
             record.took = took;
+            record.queued = self.queued;
             record.error = self.error;
             self.worker.log.end(record, &self.settings.access_log, now, counters);
         }
@@ -578,14 +671,35 @@ fn unserved(why: Unserved<'_>) -> Error {
     }
 }
 
-/// Whether a request whose reused connection failed may be sent again, on a fresh one (RFC 9110 section 9.2.2): when
-/// nothing of it was written, or when it may be repeated and all that was written is still in its first buffer.
+/// Whether a request may be sent again after a failed attempt (RFC 9110 section 9.2.2): when nothing of it was written, or
+/// when it may be repeated, all that was written is kept, and no byte of a response went to the client.
 fn may_repeat(failure: Failure, repeatable: bool) -> bool {
-    let connection_failed = failure.error == Error::UpstreamClosed;
     match failure.stage {
-        Stage::Unsent => connection_failed,
-        Stage::Sent => connection_failed && repeatable,
+        Stage::Unsent => true,
+        Stage::Sent => repeatable,
         Stage::Answering | Stage::Started { .. } => false,
+    }
+}
+
+/// Whether another backend may do better. After a timeout of the response none is asked: the time is over.
+fn is_retried(error: Error) -> bool {
+    is_unreachable(error) || matches!(error, Error::UpstreamClosed | Error::UpstreamBadResponse)
+}
+
+/// No connection was made, for a reason that lies with the backend.
+fn is_unreachable(error: Error) -> bool {
+    matches!(error, Error::UpstreamRefused | Error::UpstreamConnectTimeout)
+}
+
+/// What an error says about the backend's health, if anything.
+fn failed(error: Error) -> Option<Failed> {
+    match error {
+        Error::UpstreamRefused => Some(Failed::Refused),
+        Error::UpstreamConnectTimeout => Some(Failed::ConnectTimeout),
+        Error::UpstreamClosed => Some(Failed::Closed),
+        Error::UpstreamBadResponse => Some(Failed::BadResponse),
+        Error::UpstreamTimeout => Some(Failed::Timeout),
+        _ => None,
     }
 }
 
@@ -595,11 +709,21 @@ mod tests {
 
     #[test]
     fn only_what_cannot_have_been_served_is_repeated() {
-        let failed = |error, stage| Failure { error, stage };
-        assert!(may_repeat(failed(Error::UpstreamClosed, Stage::Unsent), false));
-        assert!(may_repeat(failed(Error::UpstreamClosed, Stage::Sent), true));
-        assert!(!may_repeat(failed(Error::UpstreamClosed, Stage::Sent), false));
-        assert!(!may_repeat(failed(Error::UpstreamTimeout, Stage::Sent), true));
-        assert!(!may_repeat(failed(Error::UpstreamClosed, Stage::Answering), true));
+        let failed = |stage| Failure { error: Error::UpstreamClosed, stage };
+        assert!(may_repeat(failed(Stage::Unsent), false));
+        assert!(may_repeat(failed(Stage::Sent), true));
+        assert!(!may_repeat(failed(Stage::Sent), false));
+        assert!(!may_repeat(failed(Stage::Answering), true));
+        assert!(!may_repeat(failed(Stage::Started { looks_complete: false }), true));
+    }
+
+    #[test]
+    fn what_lies_with_the_client_or_with_us_is_no_failure_of_a_backend() {
+        for error in
+            [Error::ClientGone, Error::BodyTooLarge, Error::Exhausted, Error::Loop, Error::RequestTimeout]
+        {
+            assert!(failed(error).is_none() && !is_retried(error), "{error:?}");
+        }
+        assert!(failed(Error::UpstreamTimeout).is_some() && !is_retried(Error::UpstreamTimeout));
     }
 }

@@ -19,7 +19,7 @@ pub(crate) struct Answer {
 }
 
 /// How many different codes there are.
-pub(crate) const CODES: usize = 22;
+pub(crate) const CODES: usize = 24;
 
 /// Every code, for counters; [`code_index`] gives places in it.
 pub(crate) const CODE_NAMES: [&str; CODES] = [
@@ -45,6 +45,8 @@ pub(crate) const CODE_NAMES: [&str; CODES] = [
     "upstream_timeout",
     "loop",
     "no_backend",
+    "queue_full",
+    "queue_timeout",
 ];
 
 /// The code's place in [`CODE_NAMES`].
@@ -82,7 +84,9 @@ pub(crate) const fn answer(error: Error) -> Answer {
         Error::UpstreamDns => (502, "Bad Gateway", "upstream_dns"),
         Error::UpstreamConnectTimeout => (504, "Gateway Timeout", "upstream_connect_timeout"),
         Error::UpstreamTimeout => (504, "Gateway Timeout", "upstream_timeout"),
-        Error::Exhausted => (503, "Service Unavailable", "no_backend"),
+        Error::Exhausted | Error::NoBackend => (503, "Service Unavailable", "no_backend"),
+        Error::QueueFull => (503, "Service Unavailable", "queue_full"),
+        Error::QueueTimeout => (503, "Service Unavailable", "queue_timeout"),
     };
     Answer { status, reason, code }
 }
@@ -120,7 +124,7 @@ pub(crate) fn error(out: &mut Buf, error: Error, asker: &Asker<'_>) -> Written {
             b"Allow: GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS\r\n"
         }
         Error::UpgradeVersion => b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
-        Error::Exhausted => b"Retry-After: 1\r\n",
+        Error::Exhausted | Error::NoBackend | Error::QueueFull | Error::QueueTimeout => b"Retry-After: 1\r\n",
         _ => b"",
     };
     // Every other code says all that there is to say.

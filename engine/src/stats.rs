@@ -55,6 +55,7 @@ pub(crate) struct Counters {
     pub(crate) bytes_to_clients: Counter,
     pub(crate) upstream_connects: Counter,
     pub(crate) resends: Counter,
+    pub(crate) retries: Counter,
     pub(crate) log_lines_dropped: Counter,
     by_class: [Counter; CLASSES],
     by_code: [Counter; CODES],
@@ -74,6 +75,7 @@ impl Counters {
             bytes_to_clients: Counter::default(),
             upstream_connects: Counter::default(),
             resends: Counter::default(),
+            retries: Counter::default(),
             log_lines_dropped: Counter::default(),
             by_class: Default::default(),
             by_code: Default::default(),
@@ -132,6 +134,8 @@ pub struct Stats {
     pub upstream_connects: u64,
     /// Requests that were sent once more because a reused connection had gone.
     pub resends: u64,
+    /// Requests that were tried at another backend; one may be several times.
+    pub retries: u64,
     /// Access log lines that were dropped because the writer did not keep up.
     pub log_lines_dropped: u64,
     /// Responses by status class; index 0 counts exchanges that got none.
@@ -173,6 +177,7 @@ impl Stats {
         self.bytes_to_clients += worker.bytes_to_clients.get();
         self.upstream_connects += worker.upstream_connects.get();
         self.resends += worker.resends.get();
+        self.retries += worker.retries.get();
         self.log_lines_dropped += worker.log_lines_dropped.get();
         self.by_class.iter_mut().zip(&worker.by_class).for_each(|(sum, counter)| *sum += counter.get());
     }
@@ -192,7 +197,8 @@ impl fmt::Display for Stats {
         write!(f, "{} requests on {} connections", self.requests, self.accepted)?;
         write!(f, "; 1xx {c1}, 2xx {c2}, 3xx {c3}, 4xx {c4}, 5xx {c5}, unanswered {none}")?;
         write!(f, "; {} bytes in, {} bytes out", self.bytes_from_clients, self.bytes_to_clients)?;
-        write!(f, "; {} upstream connections, {} resends", self.upstream_connects, self.resends)?;
+        write!(f, "; {} upstream connections", self.upstream_connects)?;
+        write!(f, ", {} resends, {} retries", self.resends, self.retries)?;
         if let Some([p50, p90, p99, p999]) = self.latency_us {
             write!(f, "; latency p50 {p50} us, p90 {p90} us, p99 {p99} us, p99.9 {p999} us")?;
         }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use ringway_config::{
     FieldEdits, FieldValue, ForwardedSwitches, Route, Rule, RuleId, Site, SiteId, Snapshot, Timeouts,
+    UpstreamTimeouts,
 };
 use ringway_wire::{Field, FieldName, FieldSet, Sink, encode, is_underscored_twin};
 
@@ -52,6 +53,9 @@ impl Terms {
         }
         request.add_all(&rule.edits.request);
         response.add_all(&rule.edits.response);
+        if let Some(upstream) = rule.forward().and_then(|forward| snapshot.upstream(forward.upstream)) {
+            prefer(&mut terms.timeouts, &upstream.timeouts);
+        }
         terms.timeouts.response = rule.timeout.unwrap_or(terms.timeouts.response);
         terms.max_request_body_bytes = rule.max_request_body_bytes.unwrap_or(terms.max_request_body_bytes);
         Self { request: request.edits(), response: response.edits(), ..terms }
@@ -61,6 +65,16 @@ impl Terms {
     pub(crate) fn needs_request_id(&self) -> bool {
         !self.request.ids.is_empty() || !self.response.ids.is_empty()
     }
+}
+
+/// An upstream's own timeouts are preferred to those of the site and the file: whoever runs the backends knows best.
+fn prefer(timeouts: &mut Timeouts, own: &UpstreamTimeouts) {
+    let UpstreamTimeouts { connect, response, body, idle, tunnel_idle } = *own;
+    timeouts.connect = connect.unwrap_or(timeouts.connect);
+    timeouts.response = response.unwrap_or(timeouts.response);
+    timeouts.upstream_body = body.unwrap_or(timeouts.upstream_body);
+    timeouts.upstream_idle = idle.unwrap_or(timeouts.upstream_idle);
+    timeouts.tunnel_idle = tunnel_idle.unwrap_or(timeouts.tunnel_idle);
 }
 
 /// The terms that a worker has met.

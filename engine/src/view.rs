@@ -6,13 +6,14 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use ringway_config::{AccessLog, Limits, Scratch, Server, Snapshot};
 
 use crate::net::listen::Local;
 use crate::terms::{KnownTerms, Terms};
-use crate::upstream::{Pools, Upstream};
+use crate::upstream::{Events, Gate, GateHandle, Pools, Roster, States, Upstream};
 
 /// The addresses of the backends' host names, as `BackendAddress::Name` spells them. A name without addresses, or one
 /// that is missing, is a backend that is down.
@@ -21,9 +22,26 @@ pub type Names = Arc<HashMap<String, Vec<IpAddr>>>;
 /// What is swapped as one.
 pub(crate) struct Published {
     pub(crate) snapshot: Arc<Snapshot>,
-    pub(crate) names: Names,
+    /// The upstreams with their addresses, by upstream id.
+    pub(crate) rosters: Vec<Arc<Roster>>,
+    /// The gates of the sites, by site id.
+    pub(crate) gates: Vec<Arc<Gate>>,
     /// Where we listen ourselves: dialling there is a loop.
     pub(crate) own_addresses: Vec<Local>,
+}
+
+impl Published {
+    /// What `snapshot` says with the addresses that `names` gives; what is known of its upstreams and sites is in `states`.
+    pub(crate) fn new(
+        snapshot: Arc<Snapshot>,
+        names: &Names,
+        own_addresses: Vec<Local>,
+        states: &mut States,
+    ) -> Self {
+        let rosters = states.rosters(&snapshot, names, &own_addresses);
+        let gates = states.gates(&snapshot);
+        Self { snapshot, rosters, gates, own_addresses }
+    }
 }
 
 /// What all threads share.
@@ -33,6 +51,10 @@ pub(crate) struct Shared {
     generation: AtomicU64,
     /// Open client connections over all workers.
     pub(crate) connections: AtomicU64,
+    /// What became of backends.
+    pub(crate) events: Events,
+    /// When the process's clock began.
+    started: Instant,
 }
 
 impl Shared {
@@ -41,6 +63,8 @@ impl Shared {
             published: ArcSwap::new(published),
             generation: AtomicU64::new(1),
             connections: AtomicU64::new(0),
+            events: Events::default(),
+            started: Instant::now(),
         })
     }
 
@@ -53,6 +77,11 @@ impl Shared {
 
     pub(crate) fn published(&self) -> Arc<Published> {
         self.published.load_full()
+    }
+
+    /// Milliseconds since the process started.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
     }
 
     pub(crate) fn generation(&self) -> u64 {
@@ -106,6 +135,8 @@ pub(crate) struct View {
     pub(crate) terms: KnownTerms,
     /// By upstream id.
     pub(crate) upstreams: Vec<Rc<Upstream>>,
+    /// By site id.
+    pub(crate) gates: Vec<GateHandle>,
 }
 
 impl View {
@@ -115,13 +146,20 @@ impl View {
         let generation = shared.generation();
         let published = shared.published();
         let snapshot = &published.snapshot;
-        let upstreams = snapshot.upstreams.iter().map(|upstream| {
-            Upstream::new(upstream, &published.names, &published.own_addresses, pools, workers)
+        let upstreams = published.rosters.iter().map(|roster| {
+            Rc::new(Upstream::new(roster, pools, workers, generation, snapshot.timeouts.upstream_idle))
         });
-        let upstreams = upstreams.map(Rc::new).collect();
+        let upstreams = upstreams.collect();
+        let gates = published.gates.iter().cloned().map(Rc::new).collect();
         let settings = Rc::new(Settings::of(snapshot));
         let terms = KnownTerms::default();
         let scratch = RefCell::new(snapshot.scratch());
-        Rc::new(Self { generation, scratch, settings, terms, upstreams, published })
+        Rc::new(Self { generation, scratch, settings, terms, upstreams, gates, published })
+    }
+
+    /// The same upstream as this configuration has it, perhaps with other addresses.
+    pub(crate) fn again(&self, upstream: &Upstream) -> Option<Rc<Upstream>> {
+        let same = |other: &&Rc<Upstream>| Arc::ptr_eq(&other.roster.state, &upstream.roster.state);
+        self.upstreams.iter().find(same).cloned()
     }
 }

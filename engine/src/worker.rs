@@ -71,6 +71,7 @@ pub(crate) struct Worker {
     view: RefCell<Rc<View>>,
     heads: Spares<Box<Heads>>,
     date: Cell<[u8; DATE_BYTES]>,
+    now_ms: Cell<u64>,
     /// The tick at which it looks next for memory that it needs no longer.
     ages_at: Cell<u64>,
     /// The most connections since memory was given back.
@@ -86,6 +87,7 @@ impl Worker {
     ) -> Rc<Self> {
         let pools = Pools::default();
         let view = View::new(&shared, &pools, workers);
+        let now_ms = shared.now_ms();
         Rc::new(Self {
             shared,
             counters,
@@ -100,6 +102,7 @@ impl Worker {
             view: RefCell::new(view),
             heads: Spares::new(POOLED_HEADS),
             date: Cell::new(date_now()),
+            now_ms: Cell::new(now_ms),
             ages_at: Cell::new(AGING_TICKS),
             peak: Cell::new(0),
         })
@@ -128,13 +131,20 @@ impl Worker {
         self.date.get()
     }
 
+    /// Milliseconds since the process started, at most a tick old; the same for all workers.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.now_ms.get()
+    }
+
     fn tick(&self) {
         self.wheel.advance();
         self.date.set(date_now());
-        let idle_timeout = self.view().settings.plain.timeouts.upstream_idle;
+        self.now_ms.set(self.shared.now_ms());
         self.clients.patrol(self.wheel.now());
         self.hot.cool(self.wheel.now());
-        self.pools.sweep(self.wheel.now(), idle_timeout);
+        // A new configuration is taken up here where no request comes.
+        self.view();
+        self.pools.sweep(self.wheel.now());
         self.log.tick(&self.counters);
         if self.wheel.now() >= self.ages_at.get() {
             self.ages_at.set(self.wheel.now() + AGING_TICKS);

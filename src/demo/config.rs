@@ -1,16 +1,22 @@
 //! The demo's configuration: each feature of the file once, with a word on what it does.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use super::backends::Addresses;
 
-/// The text, for a proxy at `listen` in front of these backends.
-pub(super) fn text(listen: SocketAddr, backends: &Addresses) -> String {
-    front(listen, backends) + &sites(backends) + &rules(backends)
+/// The folder of the admin socket in a copy of the demo's file: below the one that the program is started in.
+pub(super) const EXAMPLE_FOLDER: &str = "ringway-data";
+
+/// The text, for a proxy at `listen` in front of these backends, with its admin socket in `folder`.
+pub(super) fn text(listen: SocketAddr, folder: &Path, backends: &Addresses) -> String {
+    front(listen, folder, backends) + &sites(backends) + &rules(backends)
 }
 
 /// The process, its socket, and a pool.
-fn front(listen: SocketAddr, Addresses { greeters: [one, two], .. }: &Addresses) -> String {
+fn front(listen: SocketAddr, folder: &Path, Addresses { greeters: [one, two], .. }: &Addresses) -> String {
+    // What JSON has for a string TOML has, too.
+    let folder = serde_json::json!(folder.to_string_lossy());
     format!(
         r#"# What `ringway demo` runs. `ringway demo --print-config > ringway.toml` gives you a copy.
 
@@ -20,6 +26,9 @@ drain_timeout = "2s"                # how long Ctrl-C waits for what still runs
 
 [access_log]
 path = "stdout"                     # one JSON object for each request
+
+[admin]
+data_dir = {folder}            # `ringway status` asks through admin.sock in this folder
 
 [[listeners]]
 address = "{listen}"
@@ -133,7 +142,7 @@ mod tests {
 
     #[test]
     fn it_compiles_without_a_warning() {
-        let text = text("127.0.0.1:8080".parse().unwrap(), &Addresses::EXAMPLES);
+        let text = text("127.0.0.1:8080".parse().unwrap(), Path::new(EXAMPLE_FOLDER), &Addresses::EXAMPLES);
         let source = Source { name: "demo", text: &text };
         match Compiler::new().check(&source) {
             Ok(checked) => {

@@ -7,9 +7,12 @@ mod tour;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
 use std::process::ExitCode;
 
 use ringway_admin::{Ending, Origin};
+use ringway_config::Admin;
+use tempfile::TempDir;
 
 use crate::logs;
 
@@ -40,12 +43,13 @@ Examples:
 
 pub(crate) fn run(args: &Args) -> ExitCode {
     if args.print_config {
-        crate::print(config::text(args.listen.unwrap_or(USUAL), &backends::Addresses::EXAMPLES));
+        let folder = Path::new(config::EXAMPLE_FOLDER);
+        crate::print(config::text(args.listen.unwrap_or(USUAL), folder, &backends::Addresses::EXAMPLES));
         return ExitCode::SUCCESS;
     }
     logs::start(logs::Format::Text);
     match prepare(args.listen) {
-        Ok((listen, addresses)) => serve(listen, &addresses),
+        Ok(prepared) => serve(&prepared),
         Err(error) => {
             crate::complain(format_args!("cannot start the demo: {error}"));
             crate::CANNOT_START.into()
@@ -53,14 +57,23 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     }
 }
 
-fn prepare(wanted: Option<SocketAddr>) -> io::Result<(SocketAddr, backends::Addresses)> {
-    let listen = free_address(wanted)?;
-    Ok((listen, backends::start()?))
+/// What the demo needs beside the proxy.
+struct Prepared {
+    listen: SocketAddr,
+    addresses: backends::Addresses,
+    /// For the admin socket; it goes with the demo.
+    folder: TempDir,
 }
 
-fn serve(listen: SocketAddr, addresses: &backends::Addresses) -> ExitCode {
-    let text = config::text(listen, addresses);
-    let welcome = welcome(listen, &text);
+fn prepare(wanted: Option<SocketAddr>) -> io::Result<Prepared> {
+    let listen = free_address(wanted)?;
+    let folder = tempfile::Builder::new().prefix("ringway-demo-").tempdir()?;
+    Ok(Prepared { listen, addresses: backends::start()?, folder })
+}
+
+fn serve(Prepared { listen, addresses, folder }: &Prepared) -> ExitCode {
+    let text = config::text(*listen, folder.path(), addresses);
+    let welcome = welcome(*listen, folder.path(), &text);
     let origin = Origin::Text { name: "the demo's configuration".to_owned(), text };
     match ringway_admin::serve(origin, || crate::print(welcome)) {
         // Streams of the page are open for as long as a browser is: Ctrl-C is meant to cut them.
@@ -86,9 +99,10 @@ fn free_address(wanted: Option<SocketAddr>) -> io::Result<SocketAddr> {
 }
 
 /// Everything that is printed once the proxy serves.
-fn welcome(listen: SocketAddr, config: &str) -> String {
+fn welcome(listen: SocketAddr, folder: &Path, config: &str) -> String {
     let base = format!("http://{}", reachable(listen));
     let rule = "-".repeat(80);
+    let socket = folder.join(Admin::SOCKET_NAME);
     let stops: String = tour::stops(&base).iter().map(tour::Stop::to_string).collect();
     format!(
         "\n{rule}\n{config}{rule}\n\
@@ -96,7 +110,10 @@ fn welcome(listen: SocketAddr, config: &str) -> String {
          {stops}Or open {base}/ in a browser. Or ask what becomes of a request, and why:\n\n\
          ringway demo --print-config > demo.toml\n\
          ringway explain --config demo.toml http://api.localhost/v2/users\n\n\
-         Ctrl-C ends the demo. Access log:\n\n"
+         Or what it does now, which backends are there, and why one is not:\n\n\
+         ringway status --watch --socket {}\n\n\
+         Ctrl-C ends the demo. Access log:\n\n",
+        socket.display()
     )
 }
 

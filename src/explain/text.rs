@@ -4,8 +4,8 @@
 use std::fmt::{self, Write};
 
 use ringway_config::{
-    Author, BackendMet, Explanation, FieldChange, Forwarded, Group, List, ListOwner, Outcome, RuleConsidered,
-    SiteConsidered, SiteVerdict, Timeout, Unused, Verdict, Winner,
+    Author, BackendMet, Explanation, FieldChange, Forwarded, Group, Limit, List, ListOwner, Outcome, Retries,
+    RuleConsidered, SiteConsidered, SiteVerdict, Timeout, Unused, Verdict, Winner,
 };
 
 /// Lists of so many rules or sites are shown as a whole.
@@ -266,9 +266,7 @@ fn write_outcome(text: &mut String, outcome: &Outcome, method: &str) {
 fn write_forwarded(text: &mut String, forwarded: &Forwarded, method: &str) {
     block(text, "sent", [format!("{method} {}", forwarded.target)]);
     block(text, "Host", [host(forwarded)]);
-    block(text, "upstream", [forwarded.upstream.clone()]);
-    let backends = forwarded.backends.iter().filter(|backend| backend.url != forwarded.upstream);
-    block(text, "", backends.map(backend));
+    write_upstream(text, forwarded);
     let own = forwarded.own_fields.join(", ");
     block(text, "sets", Some(own).filter(|own| !own.is_empty()));
     block(text, "", forwarded.request_id_field.as_ref().map(|name| format!("{name}: the request's id")));
@@ -276,6 +274,19 @@ fn write_forwarded(text: &mut String, forwarded: &Forwarded, method: &str) {
     block(text, "response", forwarded.response_fields.iter().map(field));
     block(text, "timeouts", forwarded.timeouts.iter().map(timeout));
     block(text, "body", forwarded.max_request_body_bytes.map(body));
+    block(text, "retries", retries(&forwarded.retries));
+    block(text, "limits", forwarded.limits.iter().flat_map(limit));
+}
+
+/// The upstream of a target is its one backend, and has nothing to choose.
+fn write_upstream(text: &mut String, forwarded: &Forwarded) {
+    let Forwarded { upstream, strategy, backends, .. } = forwarded;
+    if backends.iter().all(|backend| backend.url == *upstream) {
+        block(text, "upstream", [upstream.clone()]);
+        return;
+    }
+    block(text, "upstream", [format!("{upstream}: {strategy}")]);
+    block(text, "", backends.iter().map(backend));
 }
 
 fn host(forwarded: &Forwarded) -> String {
@@ -287,8 +298,11 @@ fn host(forwarded: &Forwarded) -> String {
 }
 
 fn backend(backend: &BackendMet) -> String {
-    let unset = if backend.unset { ": down, since a variable is not set" } else { "" };
-    format!("{}{unset}", backend.url)
+    let BackendMet { url, weight, backup, unset, .. } = backend;
+    let weight = if *weight == 1 { String::new() } else { format!(", weight {weight}") };
+    let backup = if *backup { ", backup" } else { "" };
+    let unset = if *unset { ": down, since a variable is not set" } else { "" };
+    format!("{url}{weight}{backup}{unset}")
 }
 
 fn field(change: &FieldChange) -> String {
@@ -303,14 +317,45 @@ fn field(change: &FieldChange) -> String {
 fn author(author: Author) -> &'static str {
     match author {
         Author::Site => "site",
+        Author::Upstream => "upstream",
         Author::Rule => "rule",
     }
 }
 
 fn timeout(timeout: &Timeout) -> String {
     let Timeout { name, value_ms, by } = timeout;
-    let value = if value_ms % 1000 == 0 { format!("{}s", value_ms / 1000) } else { format!("{value_ms}ms") };
-    format!("{name} = {value}  ({})", author(*by))
+    format!("{name} = {}  ({})", time(*value_ms), author(*by))
+}
+
+fn time(milliseconds: u64) -> String {
+    match milliseconds % 1000 {
+        0 => format!("{}s", milliseconds / 1000),
+        _ => format!("{milliseconds}ms"),
+    }
+}
+
+/// What is not the default.
+fn retries(retries: &Retries) -> Option<String> {
+    let by = author(retries.by?);
+    Some(match retries.count {
+        0 => format!("none  ({by})"),
+        count => format!("at most {count}  ({by})"),
+    })
+}
+
+/// How many run, and how many wait for that or for a backend.
+fn limit(limit: &Limit) -> Vec<String> {
+    let Limit { max_active, max_queued, queue_timeout_ms, count_tunnels, .. } = limit;
+    let by = author(limit.of);
+    let wait = |more: &str| match max_queued {
+        0 => "none waits".to_owned(),
+        count => format!("{count}{more} wait for {} at most", time(*queue_timeout_ms)),
+    };
+    let tunnels = if *count_tunnels { ", tunnels too" } else { "" };
+    let running = || format!("at most {max_active} run{tunnels}, {}  ({by})", wait(" more"));
+    let without_backend = || format!("without a backend {}  ({by})", wait(""));
+    let lines = [(*max_active > 0).then(running), limit.waits_for_backend.then(without_backend)];
+    lines.into_iter().flatten().collect()
 }
 
 fn body(bytes: u64) -> String {
@@ -342,5 +387,84 @@ impl fmt::Display for Clean<'_> {
             character if character.is_control() => write!(out, "{}", character.escape_default()),
             character => out.write_char(character),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ringway_config::{Compiler, Question, Source};
+
+    const BUSY: &str = r#"
+listeners = [{ address = "127.0.0.1:8080" }]
+[[upstreams]]
+name = "app"
+strategy = "least_connections"
+backends = [{ url = "http://a", weight = 3 }, { url = "unix:/b", backup = true }]
+retries = 1
+max_active = 10
+queue_timeout = "1500ms"
+on_no_backend = "wait"
+timeouts = { connect = "1s" }
+[[upstreams]]
+name = "alone"
+backends = [{ url = "http://c" }]
+on_no_backend = "wait"
+[[sites]]
+name = "busy"
+hosts = ["busy.test"]
+upstream = "app"
+max_active = 5
+max_queued = 0
+count_tunnels = true
+timeouts = { tunnel_idle = "6s" }
+rules = [{ name = "once", path = "/once", target = "http://d", retries = 0, timeout = "2s" }]
+[[rules]]
+name = "alone"
+path = "/*"
+upstream = "alone"
+"#;
+
+    /// What is told of the request from its upstream on.
+    fn told(url: &str) -> String {
+        let compiled = Compiler::new().compile(&Source { name: "test.toml", text: BUSY }).unwrap();
+        let question = Question { url, method: "GET", websocket: false, listener: None };
+        let told = super::of(&compiled.snapshot.explain(&question).unwrap(), false);
+        told.lines()
+            .skip_while(|line| !line.starts_with("upstream"))
+            .filter(|line| !line.starts_with("sets"))
+            .map(|line| format!("{line}\n"))
+            .collect()
+    }
+
+    #[test]
+    fn upstreams_are_told_with_what_is_not_the_default() {
+        let of_site = "at most 5 run, tunnels too, none waits  (site)";
+        let expected = format!(
+            "upstream   app: least_connections
+           http://a:80, weight 3
+           unix:/b, backup
+timeouts   connect = 1s  (upstream)
+           tunnel_idle = 6s  (site)
+retries    at most 1  (upstream)
+limits     {of_site}
+           at most 10 run, 100 more wait for 1500ms at most  (upstream)
+           without a backend 100 wait for 1500ms at most  (upstream)
+"
+        );
+        assert_eq!(told("http://busy.test/"), expected);
+        let expected = format!(
+            "upstream   http://d:80
+timeouts   response = 2s  (rule)
+           tunnel_idle = 6s  (site)
+retries    none  (rule)
+limits     {of_site}
+"
+        );
+        assert_eq!(told("http://busy.test/once"), expected);
+        let expected = "upstream   alone: round_robin
+           http://c:80
+limits     without a backend 100 wait for 30s at most  (upstream)
+";
+        assert_eq!(told("http://other.test/"), expected);
     }
 }

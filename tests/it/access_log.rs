@@ -82,13 +82,14 @@ fn a_line_has_the_documented_fields(driver: Driver) {
         .ask("POST /a/./b?q=1 HTTP/1.1\r\nHost: shop.test:99\r\nContent-Length: 5\r\n\r\n12345");
     assert_eq!(answer.body, HELLO);
     let line = objects(&proxy, 1).remove(0);
-    let further = ["site", "rule", "upstream", "backend", "request_id"];
+    let further = ["site", "rule", "upstream", "backend", "choice", "request_id"];
     assert_eq!(names(&line), ALWAYS.into_iter().chain(further).collect());
     let text = |name: &str| line[name].as_str().expect("a string").to_owned();
-    let texts = ["client", "method", "host", "target", "protocol", "site", "rule", "upstream"].map(text);
+    let texts =
+        ["client", "method", "host", "target", "protocol", "site", "rule", "upstream", "choice"].map(text);
     assert_eq!(
         texts,
-        ["127.0.0.1", "POST", "shop.test:99", "/a/b?q=1", "HTTP/1.1", "shop", "all", "pool"]
+        ["127.0.0.1", "POST", "shop.test:99", "/a/b?q=1", "HTTP/1.1", "shop", "all", "pool", "only"]
             .map(str::to_owned)
     );
     let numbers = ["status", "request_bytes", "response_bytes", "tries"].map(|name| line[name].as_u64());

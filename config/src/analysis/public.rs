@@ -35,6 +35,7 @@ fn is_public(address: &BackendAddress) -> bool {
 
 /// A name without a dot is found through the search list of the machine's resolver.
 fn is_public_name(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
     let ends_in = |end: &&str| name.strip_suffix(*end).is_some_and(|rest| rest.ends_with('.'));
     name.contains('.') && !INTERNAL.iter().any(ends_in)
 }
@@ -76,6 +77,8 @@ mod tests {
             ("xlocal", false),
             ("app", false),
             ("app.local", false),
+            ("app.local.", false),
+            ("example.com.", true),
             ("a.b.internal", false),
             ("x.home.arpa", false),
             ("x.notinternal", true),

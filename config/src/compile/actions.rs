@@ -255,6 +255,7 @@ fn check_not_forwarded(written: &schema::Rule, does: &str, at: &Pointer, finding
         ("strip_prefix", written.strip_prefix),
         ("change_origin", written.change_origin),
         ("timeout", written.timeout.is_some()),
+        ("retries", written.retries.is_some()),
         ("max_request_body", written.max_request_body.is_some()),
         ("headers", !written.headers.is_empty()),
         ("request_headers", !written.request_headers.is_empty()),

@@ -1,8 +1,9 @@
 //! From what was written to what runs: one pure step that ends in a [`Snapshot`] or in all problems of the file.
 //!
 //! * this file reads the text, drives the checks, and gives every finding its place;
-//! * `settings` has the tables that stand once: server, limits, timeouts, access log;
+//! * `settings` has the tables that stand once: server, limits, timeouts, access log, admin, dns;
 //! * `listeners`, `upstreams`, `sites` and `rules` have the lists of those names;
+//! * `health` has when backends of an upstream are ejected, `admission` how much an upstream or a site takes at a time;
 //! * `actions` has what becomes of a rule's requests, `edits` what rules and sites change of fields;
 //! * `expect` asks the finished snapshot whether it does what the file expects of it.
 //!
@@ -10,8 +11,10 @@
 //! something is, the part is only as good as it can be, and no snapshot is made of it.
 
 mod actions;
+mod admission;
 mod edits;
 mod expect;
+mod health;
 mod listeners;
 mod rules;
 mod settings;
@@ -336,6 +339,8 @@ impl Parts {
             timeouts: settings.timeouts,
             forwarded: settings.forwarded,
             access_log: settings.access_log,
+            admin: settings.admin,
+            dns: settings.dns,
             upstreams: shared(self.upstreams.list),
             sites: shared(self.sites.list),
             projects: shared(self.projects),

@@ -110,6 +110,7 @@ impl Rules {
     ) -> Option<RuleId> {
         let written = site.upstream.as_ref()?;
         let forward = around.actions.own_upstream(written, &site.name, at, around.context);
+        let is_plain = around.actions.upstreams.is_plain(forward.upstream);
         let rule = Rule {
             name: Rule::OWN_UPSTREAM.to_owned(),
             description: String::new(),
@@ -120,7 +121,7 @@ impl Rules {
             ws: true,
             action: Action::Forward(forward),
             edits: Edits::default(),
-            is_plain: true,
+            is_plain,
             timeout: None,
             max_request_body_bytes: None,
             retries: None,
@@ -253,6 +254,11 @@ fn rule(
         action = Action::Unset(variable);
     }
     actions::check_terms(written, at, around.settings, &mut around.context.findings);
+    let plain_upstream = match &action {
+        Action::Forward(forward) => around.actions.upstreams.is_plain(forward.upstream),
+        Action::Redirect(_) | Action::Respond(_) | Action::Unset(_) => true,
+    };
+    let own_bounds = written.timeout.is_some() || written.max_request_body.is_some();
     Rule {
         name: written.name.clone(),
         description: written.description.clone(),
@@ -265,11 +271,11 @@ fn rule(
         methods: written.methods.clone(),
         ws: written.ws,
         action,
-        is_plain: read.edits.is_empty() && written.timeout.is_none() && written.max_request_body.is_none(),
+        is_plain: read.edits.is_empty() && !own_bounds && plain_upstream,
         edits: read.edits,
         timeout: written.timeout.map(|timeout| timeout.0),
         max_request_body_bytes: written.max_request_body.map(|size| size.0),
-        retries: None,
+        retries: written.retries,
     }
 }
 

@@ -1,4 +1,4 @@
-//! The tables that stand once: server, forwarded, limits, timeouts, access log.
+//! The tables that stand once: server, forwarded, limits, timeouts, access log, admin, dns.
 
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use super::{Context, is_token, unset};
+use crate::address;
 use crate::problem::{Fault, Finding, Pointer};
 use crate::schema;
 use crate::snapshot::{
-    AccessLog, AccessLogDestination, AccessLogFormat, DriverChoice, ForwardedSwitches, Limits, Server,
-    Timeouts, TrustedProxies, Workers,
+    AccessLog, AccessLogDestination, AccessLogFormat, Admin, Dns, DriverChoice, ForwardedSwitches, Limits,
+    Resolver, Server, Timeouts, TrustedProxies, Workers,
 };
 use crate::value::{AutoOr, Size, Span, TextOrFalse};
 use crate::variables::expanded;
@@ -54,6 +55,8 @@ pub(super) struct Settings {
     pub(super) limits: Limits,
     pub(super) timeouts: Timeouts,
     pub(super) access_log: AccessLog,
+    pub(super) admin: Admin,
+    pub(super) dns: Dns,
     /// The longest timeout that a rule may set.
     pub(super) max_timeout: Span,
     /// The budget of one rule list's tables.
@@ -63,6 +66,7 @@ pub(super) struct Settings {
 impl Settings {
     pub(super) fn of(written: &schema::Config, context: &mut Context<'_>) -> Self {
         let access_log = access_log(&written.access_log, context);
+        let admin = admin(&written.admin, context);
         let findings = &mut context.findings;
         let schema::Forwarded { x_forwarded, forwarded } = written.forwarded;
         Self {
@@ -71,6 +75,8 @@ impl Settings {
             limits: limits(&written.limits, findings),
             timeouts: timeouts(&written.timeouts),
             access_log,
+            admin,
+            dns: dns(&written.dns, findings),
             max_timeout: written.limits.max_timeout,
             rule_table_bytes: usize::try_from(written.limits.rule_table.0).unwrap_or(usize::MAX),
         }
@@ -214,6 +220,47 @@ fn access_log(written: &schema::AccessLog, context: &mut Context<'_>) -> AccessL
         },
         sample: written.sample,
     }
+}
+
+fn admin(written: &schema::Admin, context: &mut Context<'_>) -> Admin {
+    let Some(written) = &written.data_dir else {
+        return Admin::default();
+    };
+    let at = Pointer::default().key("admin").key("data_dir");
+    let path = file_path(written, &at, context);
+    let admin = Admin { data_dir: Some(PathBuf::from(&path)) };
+    if path.is_empty() || path.contains('\0') {
+        let finding = Finding::error(at, format!("{path:?} is no folder"));
+        context.findings.push(finding.help("leave `data_dir` out for no admin socket"));
+    } else if let Some(fault) = admin.socket().and_then(|socket| address::check_socket_path(&socket).err()) {
+        context.findings.push(Finding::fault(at, fault));
+    }
+    admin
+}
+
+fn dns(written: &schema::Dns, findings: &mut Vec<Finding>) -> Dns {
+    let at = Pointer::default().key("dns").key("servers");
+    let resolver = match written.resolver {
+        schema::Resolver::System => Resolver::System,
+        schema::Resolver::Dns => Resolver::Dns,
+    };
+    if resolver == Resolver::System && !written.servers.is_empty() {
+        let finding =
+            Finding::error(at.clone(), "the system's resolver asks the servers of the system").on_key();
+        findings.push(finding.help("write resolver = \"dns\" beside it, or leave `servers` out"));
+    }
+    let mut servers = Vec::with_capacity(written.servers.len());
+    for (index, text) in written.servers.iter().enumerate() {
+        match address::name_server(text) {
+            Err(fault) => findings.push(Finding::fault(at.index(index), fault)),
+            Ok(server) if servers.contains(&server) => {
+                findings
+                    .push(Finding::error(at.index(index), format!("{server} stands in this list already")));
+            }
+            Ok(server) => servers.push(server),
+        }
+    }
+    Dns { resolver, servers }
 }
 
 /// A file's path with its variables replaced. There is no file without them: one that is not set is an error.

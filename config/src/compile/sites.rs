@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use super::listeners::Listeners;
 use super::settings::Settings;
-use super::{Context, Names, edits};
+use super::{Context, Names, admission, edits};
 use crate::host;
 use crate::pattern::{self, BadPath};
 use crate::problem::{Fault, Finding, Pointer};
 use crate::router::{Candidate, Hosts};
 use crate::schema;
-use crate::snapshot::{Admission, ForwardedSwitches, Project, ProjectId, Site, SiteId, Timeouts};
+use crate::snapshot::{ForwardedSwitches, Project, ProjectId, Site, SiteId, Timeouts};
 use crate::value::Span;
 
 /// The sites while rules are being read; their own rules are added then.
@@ -66,7 +66,7 @@ impl Sites {
                 unset: edits.unset,
                 timeouts,
                 forwarded,
-                admission: Admission::default(),
+                admission: admission::of_site(site, &at, findings),
             });
         }
         read

@@ -1,13 +1,12 @@
-//! The `[[upstreams]]`, and those that rules' targets imply: one of one backend for each distinct origin.
+//! The `[[upstreams]]`, those of sites, and those that rules' targets imply: one of one backend for each distinct origin.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
-use super::{Context, Names, bad_name};
+use super::{Context, Names, admission, bad_name, health};
 use crate::address;
 use crate::problem::{Finding, Pointer};
 use crate::schema;
-use crate::snapshot::{Admission, Backend, Health, Strategy, Upstream, UpstreamId, UpstreamTimeouts};
+use crate::snapshot::{Backend, Strategy, Upstream, UpstreamId, UpstreamTimeouts};
 
 /// The upstreams while rules are being read.
 #[derive(Default)]
@@ -29,8 +28,7 @@ impl Upstreams {
             if upstream.name.contains('/') {
                 context.findings.push(Finding::error(at.key("name"), "an upstream's name has no `/`"));
             }
-            let backends = backends(&upstream.backends, &at.key("backends"), context);
-            read.add(Upstream { keepalive: upstream.keepalive, ..implied(upstream.name.clone(), backends) });
+            read.add_written(upstream.name.clone(), upstream, &at, context);
         }
         read.named = read.list.len();
         read
@@ -44,25 +42,36 @@ impl Upstreams {
         id
     }
 
+    fn add_written(
+        &mut self,
+        name: String,
+        written: &schema::Upstream,
+        at: &Pointer,
+        context: &mut Context<'_>,
+    ) -> UpstreamId {
+        let backends = backends(&written.backends, &at.key("backends"), context);
+        health::check(&written.health, &at.key("health"), &mut context.findings);
+        admission::check_upstream(written, at, &mut context.findings);
+        self.add(upstream(name, written, backends))
+    }
+
     /// The upstream of a target's server: its own if it is new, else the one of equal targets.
     pub(super) fn implied(&mut self, backend: Backend) -> UpstreamId {
         if let Some(id) = self.by_name.get(&backend.url) {
             return *id;
         }
-        let keepalive = schema::Upstream::default().keepalive;
-        self.add(Upstream { keepalive, ..implied(backend.url.clone(), vec![backend]) })
+        self.add(upstream(backend.url.clone(), &schema::Upstream::default(), vec![backend]))
     }
 
     /// The upstream that only one site has; no named one can have its name.
     pub(super) fn of_site(
         &mut self,
-        written: &schema::InlineUpstream,
+        written: &schema::Upstream,
         site: &str,
         at: &Pointer,
         context: &mut Context<'_>,
     ) -> UpstreamId {
-        let backends = backends(&written.backends, &at.key("backends"), context);
-        self.add(Upstream { keepalive: written.keepalive, ..implied(format!("site/{site}"), backends) })
+        self.add_written(format!("site/{site}"), written, at, context)
     }
 
     /// The upstream that a rule calls `name`, and notes that it is used.
@@ -79,6 +88,12 @@ impl Upstreams {
         self.list.iter().take(self.named).map(|upstream| &*upstream.name)
     }
 
+    /// Whether an upstream leaves all timeouts to its users.
+    pub(super) fn is_plain(&self, id: UpstreamId) -> bool {
+        let own = self.list.get(id.index()).map(|upstream| upstream.timeouts);
+        own.is_none_or(|own| own == UpstreamTimeouts::default())
+    }
+
     /// Whether every upstream has a readable name, so that one which is not among them is really unknown.
     pub(super) fn complete(&self) -> bool {
         self.names().all(|name| bad_name(name).is_none())
@@ -93,20 +108,58 @@ impl Upstreams {
     }
 }
 
+/// What `written` says, with its name and its backends.
+fn upstream(name: String, written: &schema::Upstream, backends: Vec<Backend>) -> Upstream {
+    Upstream {
+        name,
+        backends,
+        keepalive: written.keepalive,
+        strategy: match written.strategy {
+            schema::Strategy::RoundRobin | schema::Strategy::Weighted => Strategy::RoundRobin,
+            schema::Strategy::Random => Strategy::Random,
+            schema::Strategy::LeastConnections => Strategy::LeastConnections,
+            schema::Strategy::P2c => Strategy::P2c,
+            schema::Strategy::IpHash => Strategy::IpHash,
+            schema::Strategy::LeastLatency => Strategy::LeastLatency,
+        },
+        retries: written.retries,
+        slow_start: written.slow_start.0,
+        health: health::of(written),
+        admission: admission::of_upstream(written),
+        timeouts: timeouts(&written.timeouts),
+        dns_refresh: written.dns_refresh.map(|refresh| refresh.0),
+    }
+}
+
+fn timeouts(written: &schema::UpstreamTimeouts) -> UpstreamTimeouts {
+    let schema::UpstreamTimeouts { connect, response, body, idle, tunnel_idle } = *written;
+    UpstreamTimeouts {
+        connect: connect.map(|timeout| timeout.0),
+        response: response.map(|timeout| timeout.0),
+        body: body.map(|timeout| timeout.0),
+        idle: idle.map(|timeout| timeout.0),
+        tunnel_idle: tunnel_idle.map(|timeout| timeout.0),
+    }
+}
+
 fn backends(written: &[schema::Backend], at: &Pointer, context: &mut Context<'_>) -> Vec<Backend> {
     if written.is_empty() {
         context.findings.push(Finding::error(at.clone(), "an upstream has at least one backend"));
+    } else if written.iter().all(|backend| backend.backup) {
+        let message = "every backend is a backup: there is none that they stand in for";
+        let finding = Finding::error(at.clone(), message);
+        context.findings.push(finding.help("leave `backup` out where requests go at first"));
     }
     let mut read: Vec<Backend> = Vec::with_capacity(written.len());
     let mut seen = HashMap::new();
-    for (index, backend) in written.iter().enumerate() {
+    for (index, written) in written.iter().enumerate() {
         let at = at.index(index).key("url");
-        let Some(backend) = self::backend(&backend.url, &at, context) else { continue };
+        let Some(backend) = backend(&written.url, &at, context) else { continue };
         if let Some(first) = seen.insert(backend.url.clone(), index) {
             let message = format!("this is backend number {} of this upstream already", first + 1);
             context.findings.push(Finding::error(at, message));
         }
-        read.push(backend);
+        read.push(Backend { weight: written.weight, backup: written.backup, ..backend });
     }
     read
 }
@@ -118,19 +171,4 @@ fn backend(url: &str, at: &Pointer, context: &mut Context<'_>) -> Option<Backend
     };
     let read = address::backend(&text);
     read.map_err(|fault| context.findings.push(Finding::fault(at.clone(), fault))).ok()
-}
-
-fn implied(name: String, backends: Vec<Backend>) -> Upstream {
-    Upstream {
-        name,
-        backends,
-        keepalive: schema::Upstream::default().keepalive,
-        strategy: Strategy::default(),
-        retries: 2,
-        slow_start: Duration::ZERO,
-        health: Health::default(),
-        admission: Admission::default(),
-        timeouts: UpstreamTimeouts::default(),
-        dns_refresh: None,
-    }
 }

@@ -4,7 +4,7 @@
 //! * this file is the explanation, as plain data;
 //! * `asked` reads the request as a client's; `course` follows it to its end, and is all that expectations need;
 //! * `choice` goes over the sites and rules that were passed over, and says why;
-//! * `terms` has what site and rule change on the way: fields, timeouts, bounds.
+//! * `terms` has what site, upstream and rule change on the way: fields, timeouts, retries, limits.
 
 mod asked;
 mod choice;
@@ -255,7 +255,9 @@ pub struct Forwarded {
     pub host: Option<String>,
     /// The upstream's name; the origin of a `target` that implied it.
     pub upstream: String,
-    /// Its backends, which take turns.
+    /// How one of its backends is chosen, by the name in the file.
+    pub strategy: &'static str,
+    /// Its backends.
     pub backends: Vec<BackendMet>,
     /// What site and rule change of the request's fields, in order.
     pub request_fields: Vec<FieldChange>,
@@ -269,6 +271,10 @@ pub struct Forwarded {
     pub timeouts: Vec<Timeout>,
     /// The rule's own bound on the request's body; 0 is no limit.
     pub max_request_body_bytes: Option<u64>,
+    /// How many more backends the request may go to.
+    pub retries: Retries,
+    /// The limits that it may have to wait for, in the order in which it does.
+    pub limits: Vec<Limit>,
 }
 
 /// A backend of an upstream.
@@ -278,6 +284,10 @@ pub struct BackendMet {
     pub url: String,
     /// Its authority, as a Host field has it.
     pub authority: String,
+    /// Its share of the requests.
+    pub weight: u16,
+    /// It gets requests only while no other is available.
+    pub backup: bool,
     /// Its URL needs a variable that is not set: it is down.
     pub unset: bool,
 }
@@ -288,6 +298,8 @@ pub struct BackendMet {
 pub enum Author {
     /// The site.
     Site,
+    /// The upstream.
+    Upstream,
     /// The rule.
     Rule,
 }
@@ -314,6 +326,32 @@ pub struct Timeout {
     pub value_ms: u64,
     /// Who sets it.
     pub by: Author,
+}
+
+/// How many more backends a request may go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Retries {
+    /// How many; the budget of the upstream may allow fewer.
+    pub count: u8,
+    /// Who sets it; `None` for the default.
+    pub by: Option<Author>,
+}
+
+/// How many exchanges run and wait at one time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Limit {
+    /// Whose exchanges are counted: the site's or the upstream's.
+    pub of: Author,
+    /// Those that run; 0 is no limit.
+    pub max_active: u32,
+    /// Those that wait.
+    pub max_queued: u32,
+    /// How long one waits.
+    pub queue_timeout_ms: u64,
+    /// A tunnel counts to its end.
+    pub count_tunnels: bool,
+    /// They also wait while no backend is available.
+    pub waits_for_backend: bool,
 }
 
 impl Snapshot {
@@ -435,7 +473,7 @@ fn forwarded(
     changes: terms::Changes,
 ) -> Forwarded {
     let (site, rule) = (course.site(snapshot), course.rule(snapshot));
-    let upstream = snapshot.upstream(upstream);
+    let upstream = snapshot.upstream(upstream).map(|upstream| &**upstream);
     let change_origin = rule.and_then(Rule::forward).is_some_and(|forward| forward.change_origin);
     let came = || (!change_origin).then(|| String::from_utf8_lossy(asked.authority()).into_owned());
     let id_field = snapshot.server.request_id.as_ref();
@@ -443,13 +481,16 @@ fn forwarded(
         target,
         host: terms::host_set(&changes.request).or_else(came),
         upstream: upstream.map_or_else(String::new, |upstream| upstream.name.clone()),
+        strategy: upstream.map_or("", |upstream| upstream.strategy.name()),
         backends: upstream.map_or_else(Vec::new, |upstream| upstream.backends.iter().map(backend).collect()),
         own_fields: terms::own_fields(snapshot, course, change_origin, &changes.request),
         request_id_field: id_field.filter(|name| !terms::changes(&changes.request, name)).cloned(),
         request_fields: changes.request,
         response_fields: changes.response,
-        timeouts: terms::timeouts(snapshot, site, rule),
+        timeouts: terms::timeouts(snapshot, site, upstream, rule),
         max_request_body_bytes: rule.and_then(|rule| rule.max_request_body_bytes),
+        retries: terms::retries(upstream, rule),
+        limits: terms::limits(site, upstream),
     }
 }
 
@@ -457,6 +498,8 @@ fn backend(backend: &Backend) -> BackendMet {
     BackendMet {
         url: backend.url.clone(),
         authority: backend.authority.clone(),
+        weight: backend.weight,
+        backup: backend.backup,
         unset: backend.address == BackendAddress::Unknown,
     }
 }

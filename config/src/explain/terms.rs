@@ -1,11 +1,12 @@
-//! What site and rule change of a request on its way and of its response: fields in their order, timeouts, and the fields
-//! that Ringway writes by itself.
+//! What site, upstream and rule change of a request on its way and of its response: fields in their order, timeouts, retries
+//! and limits; and the fields that Ringway writes by itself.
 
 use std::time::Duration;
 
 use super::course::Course;
-use super::{Author, FieldChange, Timeout};
-use crate::snapshot::{FieldEdits, FieldValue, Rule, Site, Snapshot};
+use super::{Author, FieldChange, Limit, Retries, Timeout};
+use crate::schema;
+use crate::snapshot::{Admission, FieldEdits, FieldValue, OnNoBackend, Rule, Site, Snapshot, Upstream};
 
 /// Fields whose values are not shown: they are there to be kept secret.
 const SECRET_FIELDS: &[&str] = &["authorization", "cookie", "set-cookie"];
@@ -108,23 +109,63 @@ pub(super) fn own_fields(
     own.map(|(_, name)| name).collect()
 }
 
-/// The timeouts that are not the file's.
-pub(super) fn timeouts(snapshot: &Snapshot, site: Option<&Site>, rule: Option<&Rule>) -> Vec<Timeout> {
+/// The timeouts that are not the file's: the rule's, or else the upstream's, or else the site's.
+pub(super) fn timeouts(
+    snapshot: &Snapshot,
+    site: Option<&Site>,
+    upstream: Option<&Upstream>,
+    rule: Option<&Rule>,
+) -> Vec<Timeout> {
     let file = &snapshot.timeouts;
-    let own = site.and_then(|site| site.timeouts).unwrap_or(*file);
+    let of_site = site.and_then(|site| site.timeouts).unwrap_or(*file);
+    let of_upstream = upstream.map(|upstream| upstream.timeouts).unwrap_or_default();
     let of_rule = rule.and_then(|rule| rule.timeout);
     let keys = [
-        ("body", own.client_body, file.client_body),
-        ("write", own.client_write, file.client_write),
-        ("connect", own.connect, file.connect),
-        ("response", own.response, file.response),
-        ("upstream_body", own.upstream_body, file.upstream_body),
-        ("tunnel_idle", own.tunnel_idle, file.tunnel_idle),
+        ("body", of_site.client_body, file.client_body, None),
+        ("write", of_site.client_write, file.client_write, None),
+        ("connect", of_site.connect, file.connect, of_upstream.connect),
+        ("response", of_site.response, file.response, of_upstream.response),
+        ("upstream_body", of_site.upstream_body, file.upstream_body, of_upstream.body),
+        ("upstream_idle", of_site.upstream_idle, file.upstream_idle, of_upstream.idle),
+        ("tunnel_idle", of_site.tunnel_idle, file.tunnel_idle, of_upstream.tunnel_idle),
     ];
-    let milliseconds = |timeout: Duration| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-    let set = keys.into_iter().filter_map(|(name, own, file)| match of_rule.filter(|_| name == "response") {
-        Some(timeout) => Some(Timeout { name, value_ms: milliseconds(timeout), by: Author::Rule }),
-        None => (own != file).then(|| Timeout { name, value_ms: milliseconds(own), by: Author::Site }),
+    let set = keys.into_iter().filter_map(|(name, of_site, of_file, of_upstream)| {
+        let of_rule = of_rule.filter(|_| name == "response").map(|timeout| (timeout, Author::Rule));
+        let of_upstream = of_upstream.map(|timeout| (timeout, Author::Upstream));
+        let of_site = (of_site != of_file).then_some((of_site, Author::Site));
+        let (timeout, by) = of_rule.or(of_upstream).or(of_site)?;
+        Some(Timeout { name, value_ms: milliseconds(timeout), by })
     });
     set.collect()
+}
+
+/// How many more backends a request may go to: as the rule says, or else as the upstream does.
+pub(super) fn retries(upstream: Option<&Upstream>, rule: Option<&Rule>) -> Retries {
+    let default = schema::Upstream::default().retries;
+    let of_upstream = upstream.map_or(default, |upstream| upstream.retries);
+    match rule.and_then(|rule| rule.retries) {
+        Some(count) => Retries { count, by: Some(Author::Rule) },
+        None => Retries { count: of_upstream, by: (of_upstream != default).then_some(Author::Upstream) },
+    }
+}
+
+/// What a request may have to wait for.
+pub(super) fn limits(site: Option<&Site>, upstream: Option<&Upstream>) -> Vec<Limit> {
+    let of_site = site.map(|site| limit(&site.admission, Author::Site, false));
+    let of_upstream = upstream.map(|upstream| {
+        let waits = upstream.health.on_no_backend == OnNoBackend::Wait;
+        limit(&upstream.admission, Author::Upstream, waits)
+    });
+    let limits = of_site.into_iter().chain(of_upstream);
+    limits.filter(|limit| limit.max_active > 0 || limit.waits_for_backend).collect()
+}
+
+fn limit(admission: &Admission, of: Author, waits_for_backend: bool) -> Limit {
+    let Admission { max_active, max_queued, queue_timeout, count_tunnels } = *admission;
+    let queue_timeout_ms = milliseconds(queue_timeout);
+    Limit { of, max_active, max_queued, queue_timeout_ms, count_tunnels, waits_for_backend }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -24,6 +24,7 @@ target = \"http://127.0.0.1:3000\"
   `s`, `ms`, `us` and `ns`.
 * A *size* is a string of one number with its unit: `\"512B\"`, `\"32KiB\"`, `\"1MiB\"`, `\"1GiB\"` (1,024 of the smaller
   each), or `\"32kB\"`, `\"1MB\"` (1,000 each).
+* A *percentage* is a string of a whole number and its sign: `\"50%\"`.
 * Unknown keys are errors: nothing that stands in the file is ignored.
 * An editor that knows JSON schemas completes and checks the file with `docs/ringway.schema.json`, which
   `ringway config-schema` prints.
@@ -84,15 +85,39 @@ sample = 0.1
 "#,
     ),
     (
+        "admin",
+        r#"[admin]
+data_dir = "/var/lib/ringway"
+"#,
+    ),
+    (
+        "dns",
+        r#"[dns]
+resolver = "dns"
+servers = ["10.0.0.2", "10.0.0.3"]
+"#,
+    ),
+    (
         "upstreams",
         r#"[[upstreams]]
 name = "app"
+strategy = "least_connections"
 backends = [
-    { url = "http://10.0.0.11:3000" },
+    { url = "http://10.0.0.11:3000", weight = 2 },
     { url = "http://app2.internal:3000" },
-    { url = "unix:/run/app.sock" },
+    { url = "unix:/run/app.sock", backup = true },
 ]
 keepalive = 128
+max_active = 200
+queue_timeout = "10s"
+
+[upstreams.health]
+unhealthy_status = ["502", "503"]
+probe = "http"
+probe_path = "/healthz"
+
+[upstreams.timeouts]
+connect = "500ms"
 "#,
     ),
     (

@@ -141,16 +141,50 @@ impl Section {
 
     fn write(&self, page: &mut String, all: &[Self]) {
         let _ = write!(page, "{} {}\n\n{}\n\n", "#".repeat(self.level), self.title, self.text);
-        keys(page, self.table, all);
+        match self.larger(all) {
+            Some(larger) => larger.write(page),
+            None => keys(page, self.table, all),
+        }
         if let Some(example) = self.example {
             let _ = write!(page, "```toml\n{example}```\n\n");
         }
+    }
+
+    /// The first table that has all keys of this one, and more: then its keys need not be listed once more.
+    fn larger<'s>(&self, all: &'s [Self]) -> Option<Larger<'s>> {
+        all.iter().find_map(|section| {
+            let keys = properties(section.table);
+            let (same, others): (Vec<_>, Vec<_>) =
+                keys.partition(|(key, schema)| property(self.table, key) == Some(*schema));
+            let is_larger = !others.is_empty() && same.len() == properties(self.table).count();
+            is_larger.then(|| Larger { section, others: others.into_iter().map(|(key, _)| key).collect() })
+        })
     }
 
     /// What links to the heading name: its words in lower case, without punctuation.
     fn anchor(&self) -> String {
         let title = self.title.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '_' | '-'));
         title.collect::<String>().to_lowercase().replace(' ', "-")
+    }
+}
+
+/// A table with all keys of another one, and more.
+struct Larger<'s> {
+    section: &'s Section,
+    /// The keys that the other one has not.
+    others: Vec<&'static str>,
+}
+
+impl Larger<'_> {
+    fn write(&self, page: &mut String) {
+        let Self { section, others } = self;
+        let others = others.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(" and ");
+        let _ = write!(
+            page,
+            "The keys are those of [{}](#{}), without {others}.\n\n",
+            section.title,
+            section.anchor()
+        );
     }
 }
 
@@ -163,6 +197,10 @@ fn table_of(field: Field) -> Option<&'static Value> {
 fn properties(schema: &'static Value) -> impl Iterator<Item = (&'static str, &'static Value)> {
     let properties = schema.get("properties").and_then(Value::as_object).into_iter().flatten();
     properties.map(|(name, schema)| (name.as_str(), schema))
+}
+
+fn property(schema: &'static Value, key: &str) -> Option<&'static Value> {
+    schema.get("properties").and_then(|keys| keys.get(key))
 }
 
 /// The table of a table's keys.
@@ -192,6 +230,7 @@ fn takes(field: Field, sections: &[Section]) -> String {
         Kind::Table => linked("table"),
         Kind::Duration => "duration".to_owned(),
         Kind::Size => "size".to_owned(),
+        Kind::Percentage => "percentage".to_owned(),
         Kind::Word => field.words().map(|word| format!("`\"{word}\"`")).collect::<Vec<_>>().join(", "),
         Kind::Text => "string".to_owned(),
         Kind::Integer => "integer".to_owned(),

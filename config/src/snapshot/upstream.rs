@@ -54,7 +54,7 @@ pub enum BackendAddress {
     Socket(SocketAddr),
     /// A name to resolve, in A-labels, and a port.
     Name {
-        /// The host name.
+        /// The host name; with a closing dot, where it was written with one, which makes it absolute.
         host: String,
         /// The port.
         port: u16,
@@ -81,6 +81,20 @@ pub enum Strategy {
     IpHash,
     /// The lowest peak EWMA of the time to the response head, times the exchanges that run, of two at random.
     LeastLatency,
+}
+
+impl Strategy {
+    /// Its name in the file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::RoundRobin => "round_robin",
+            Self::Random => "random",
+            Self::LeastConnections => "least_connections",
+            Self::P2c => "p2c",
+            Self::IpHash => "ip_hash",
+            Self::LeastLatency => "least_latency",
+        }
+    }
 }
 
 /// When a backend is ejected, and how it comes back.

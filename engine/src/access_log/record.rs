@@ -31,6 +31,12 @@ pub(crate) struct Record {
     pub(crate) backend: Option<LogName>,
     pub(crate) tries: u32,
     pub(crate) error: Option<Error>,
+    /// How long it waited in lines.
+    pub(crate) queued: Duration,
+    /// Why the last backend was chosen.
+    choice: &'static str,
+    /// The backends that failed it, and why.
+    failures: Vec<(LogName, &'static str)>,
     head: Head,
 }
 
@@ -81,6 +87,23 @@ impl Record {
         self.head.text.extend_from_slice(id.as_bytes());
     }
 
+    /// Notes a try.
+    pub(crate) fn try_at(&mut self, backend: LogName, choice: &'static str) {
+        self.tries += 1;
+        self.choice = choice;
+        self.backend = Some(backend);
+    }
+
+    /// Notes one more try at the same backend.
+    pub(crate) fn try_again(&mut self) {
+        self.tries += 1;
+    }
+
+    /// Notes that the last try failed.
+    pub(crate) fn fail(&mut self, why: &'static str) {
+        self.failures.extend(self.backend.clone().map(|backend| (backend, why)));
+    }
+
     /// Makes it ready for another exchange. The room of its text stays, unless it is unusually large.
     pub(super) fn clear(&mut self) {
         let mut text = std::mem::take(&mut self.head.text);
@@ -116,6 +139,16 @@ impl Record {
         if let Some(backend) = &self.backend {
             put_field(out, b",\"backend\":\"", &backend.0);
         }
+        if !self.choice.is_empty() {
+            put_field(out, b",\"choice\":\"", self.choice.as_bytes());
+        }
+        if !self.failures.is_empty() {
+            self.put_failures(out);
+        }
+        if !self.queued.is_zero() {
+            put(out, b",\"queued_us\":");
+            put_number(out, u64::try_from(self.queued.as_micros()).unwrap_or(u64::MAX));
+        }
         if let Some(error) = self.error {
             put_error(out, error);
         }
@@ -125,6 +158,18 @@ impl Record {
         put(out, b",\"tries\":");
         put_number(out, u64::from(self.tries));
         put(out, b"}\n");
+    }
+
+    #[cold]
+    fn put_failures(&self, out: &mut Vec<u8>) {
+        put(out, b",\"failures\":[");
+        for (index, (backend, why)) in self.failures.iter().enumerate() {
+            out.extend_from_slice(if index == 0 { b"{" } else { b",{" });
+            put_field(out, b"\"backend\":\"", &backend.0);
+            put_field(out, b",\"reason\":\"", why.as_bytes());
+            out.push(b'}');
+        }
+        out.push(b']');
     }
 
     /// The Common Log Format.
@@ -387,7 +432,9 @@ mod tests {
         let mut record = requested(b"/");
         record.head.text.extend_from_slice(b"id");
         record.upstream = Some(LogName::new("u"));
-        record.backend = Some(LogName::new("b"));
+        record.try_at(LogName::new("b"), "only");
+        record.fail("closed");
+        record.queued = Duration::from_secs(1);
         record.error = Some(Error::BadUpgrade);
         let line = json(&record);
         let names = line.split(['{', ',']).filter_map(|part| part.strip_prefix('"')?.split('"').next());

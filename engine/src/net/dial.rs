@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -14,11 +14,11 @@ use super::stream::Stream;
 
 /// Where a backend listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Address {
+pub enum Address {
     /// An IP address and a port.
     Tcp(SocketAddr),
     /// The path of a Unix socket.
-    Unix(Rc<Path>),
+    Unix(Arc<Path>),
 }
 
 impl fmt::Display for Address {

@@ -5,11 +5,14 @@
 //! writes to the client. What one must know of the other stands in `Flow`; neither is ever dropped half-way, because a
 //! dropped read loses bytes: one ends the other by ending its socket.
 
+mod replay;
 mod request;
 mod response;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::io;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use ringway_wire::encode::CHUNK_HEAD_MAX;
@@ -26,9 +29,11 @@ use crate::net::deadline::Ends;
 use crate::net::patrol::Look;
 use crate::net::task::{Stop, both};
 use crate::terms::Terms;
-use crate::upstream::Backend;
+use crate::upstream::{Backend, Try};
 use crate::view::Settings;
 use crate::worker::Worker;
+
+pub(crate) use replay::Replay;
 
 /// The length of Sec-WebSocket-Key, in bytes (RFC 6455 section 4.1).
 const WEBSOCKET_KEY_BYTES: usize = 24;
@@ -61,6 +66,13 @@ impl Asked {
         }
     }
 
+    /// What shows that the client has gone while nobody reads from it. One that asked for its connection to close after the
+    /// response may end its side at once.
+    pub(crate) fn client_look(&self) -> Look {
+        let keeps = self.persistent && self.version == Version::Http11;
+        if keeps { Look::PeerClosed } else { Look::PeerGone }
+    }
+
     /// It is a handshake that may become a tunnel.
     pub(crate) fn upgrades(&self) -> bool {
         self.websocket_key.is_some()
@@ -84,7 +96,7 @@ pub(crate) struct Failure {
 pub(crate) enum Stage {
     /// Nothing of the request was written.
     Unsent,
-    /// The request's head, and of its body at most what went in the same buffer, was written; no byte of a response came.
+    /// Something of the request was written, and all that was is kept; no byte of a response went to the client.
     Sent,
     /// More went either way, but no final response has begun towards the client.
     Answering,
@@ -142,10 +154,14 @@ pub(crate) struct Flow {
     /// The response is complete: the rest of the request is only read to keep the connection.
     response_done: Cell<bool>,
     request_done: Cell<bool>,
-    /// More than the first buffer went to the backend.
-    sent_more: Cell<bool>,
     /// A byte of a response came.
     answered: Cell<bool>,
+    /// The attempt has failed: what the client sends from now on waits for the next one, or for nobody.
+    failed: Cell<bool>,
+    /// The client has got an interim response.
+    informed: Cell<bool>,
+    /// The request's side, while it waits to hear whether the backend has answered.
+    undecided: RefCell<Option<Waker>>,
     /// The client has a part of the final response.
     started: Cell<bool>,
     looks_complete: Cell<bool>,
@@ -169,12 +185,46 @@ impl Flow {
         }
     }
 
-    /// Forgets an attempt of which no byte of a response came.
+    /// A byte of a response came from the backend.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.answered.get()
+    }
+
+    /// Forgets an attempt of which no byte of a response went to the client.
     pub(crate) fn begin_again(&self) {
-        self.deaf.set(false);
-        self.response_done.set(false);
-        self.reading_backend.set(false);
-        self.client_owes.set(false);
+        self.status.set(0);
+        let flags = [
+            &self.deaf,
+            &self.response_done,
+            &self.request_done,
+            &self.reading_backend,
+            &self.writing_backend,
+            &self.client_owes,
+            &self.answered,
+            &self.failed,
+            &self.looks_complete,
+        ];
+        flags.iter().for_each(|flag| flag.set(false));
+    }
+
+    /// Lets the request's side go on, which may wait to hear of this.
+    fn decide(&self, what: &Cell<bool>) {
+        what.set(true);
+        if let Some(waiting) = self.undecided.take() {
+            waiting.wake();
+        }
+    }
+
+    /// Waits until the backend has answered or the attempt has failed.
+    async fn decided(&self) {
+        poll_fn(|cx| {
+            if self.answered.get() || self.failed.get() || self.response_done.get() {
+                return Poll::Ready(());
+            }
+            *self.undecided.borrow_mut() = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
     }
 }
 
@@ -186,18 +236,24 @@ pub(crate) struct Relay<'a> {
     pub(crate) terms: &'a Terms,
     pub(crate) request_id: Option<&'a str>,
     pub(crate) backend: &'a Backend,
+    /// Hears how the backend does.
+    pub(crate) attempt: &'a Try<'a>,
+    /// How long the backend may take until its response head.
+    pub(crate) response_timeout: Duration,
     pub(crate) asked: Asked,
     pub(crate) flow: &'a Flow,
+    /// What earlier attempts sent behind the first buffer, and what this one sends.
+    pub(crate) replay: &'a Replay,
     /// How the request's body goes upstream.
     pub(crate) request_writer: BodyWriter<'a>,
 }
 
 impl Relay<'_> {
-    /// Sends `out` (the head and the beginning of the body), then whatever `body` still has to give from `input` and the
-    /// client, and brings the response.
+    /// Sends `out` (the head and the beginning of the body), then what earlier attempts sent behind it, then whatever `body`
+    /// still has to give from `input` and the client, and brings the response.
     ///
     /// # Errors
-    /// With the stage that was reached; `out` can be rewound and sent again as long as that is `Unsent` or `Sent`.
+    /// With the stage that was reached; `out` can be rewound and all be sent again as long as that is `Unsent` or `Sent`.
     pub(crate) async fn run(
         &self,
         out: &mut Buf,
@@ -206,7 +262,7 @@ impl Relay<'_> {
         head: &mut ResponseHead,
     ) -> Result<Done, Failure> {
         let _watched = self.watch_client();
-        self.flow.stall.set(self.terms.timeouts.response);
+        self.flow.stall.set(self.response_timeout);
         self.turn(&self.flow.writing_backend, true);
         let whole = out.len();
         if self.send(out).await.is_err() {
@@ -218,7 +274,7 @@ impl Relay<'_> {
         }
         self.turn(&self.flow.writing_backend, false);
         let mut reply = self.worker.bufs.take();
-        let result = if body.is_complete() {
+        let result = if body.is_complete() && self.replay.is_empty() {
             self.flow.request_done.set(true);
             self.response(out, &mut reply, head).await
         } else {
@@ -235,14 +291,9 @@ impl Relay<'_> {
         }
     }
 
-    /// Watches for the client's going away while nobody reads from it. One that asked for the connection to close after
-    /// the response may end its side at once.
+    /// Watches for the client's going away while nobody reads from it.
     fn watch_client(&self) -> Waiting<'_> {
-        let look = if self.asked.persistent && self.asked.version == Version::Http11 {
-            Look::PeerClosed
-        } else {
-            Look::PeerGone
-        };
+        let look = self.asked.client_look();
         self.client.registration.waiting(self.backend.stream.fd(), look, self.worker.wheel.now())
     }
 
@@ -269,7 +320,7 @@ impl Relay<'_> {
 
     fn stage(&self) -> Stage {
         let flow = self.flow;
-        match (flow.started.get(), flow.answered.get() || flow.sent_more.get()) {
+        match (flow.started.get(), flow.informed.get() || !self.replay.is_whole()) {
             (true, _) => Stage::Started { looks_complete: flow.looks_complete.get() },
             (false, true) => Stage::Answering,
             (false, false) => Stage::Sent,

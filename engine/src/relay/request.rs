@@ -7,7 +7,7 @@ use ringway_wire::BodyReader;
 use super::Relay;
 use crate::conn::{DRAIN_BYTES, LINGER};
 use crate::error::Error;
-use crate::net::buf::Buf;
+use crate::net::buf::{BUF_BYTES, Buf};
 use crate::net::deadline::Ends;
 
 impl Relay<'_> {
@@ -27,17 +27,27 @@ impl Relay<'_> {
     async fn forward_request_body(&self, input: &mut Buf, body: &mut BodyReader) -> Result<bool, Error> {
         let limits = &self.settings.limits.wire;
         let mut drained = 0;
+        self.send_again().await;
         loop {
+            if self.flow.deaf.get() && self.replay.is_whole() {
+                // What comes now is for the next attempt, should this one have failed.
+                self.flow.decided().await;
+            }
+            if self.flow.failed.get() {
+                return Ok(false);
+            }
             if !input.is_empty() {
                 let part = body.read(input.filled_mut(), limits).map_err(|error| Error::Body(error.kind))?;
                 self.flow.count_request(part.data.len(), self.terms)?;
                 if self.flow.deaf.get() || self.flow.response_done.get() {
                     drained += part.consumed;
                     input.consume(part.consumed);
+                    self.replay.lose();
                 } else if part.data.is_empty() && !part.complete {
                     input.consume(part.consumed);
                 } else {
                     let framed = self.request_writer.frame(&self.worker.bufs, input, &part);
+                    self.replay.keep(input.filled());
                     self.send_part(input).await;
                     framed.go_on(input);
                 }
@@ -51,8 +61,21 @@ impl Relay<'_> {
         }
     }
 
+    /// Sends what earlier attempts have sent behind the first buffer.
+    async fn send_again(&self) {
+        let mut sent = 0;
+        while !self.flow.deaf.get() && !self.flow.response_done.get() {
+            let mut part = self.worker.bufs.take();
+            self.replay.give(sent, BUF_BYTES, |bytes| part.append(bytes));
+            if part.is_empty() {
+                return;
+            }
+            sent += part.len();
+            self.send_part(&mut part).await;
+        }
+    }
+
     async fn send_part(&self, part: &mut Buf) {
-        self.flow.sent_more.set(true);
         while !part.is_empty() && !self.flow.deaf.get() {
             self.turn(&self.flow.writing_backend, true);
             let written = self.backend.stream.write(part).await;
@@ -70,8 +93,12 @@ impl Relay<'_> {
         self.turn(&self.flow.client_owes, !self.flow.deaf.get());
     }
 
-    /// Reads more of the body. `false`: the response is complete and no more came.
+    /// Reads more of the body. `false`: the response is complete and no more came, or the attempt has failed.
     async fn read_request(&self, input: &mut Buf) -> Result<bool, Error> {
+        if self.flow.failed.get() {
+            // That this should stop was said before it could be heard.
+            return Ok(false);
+        }
         if input.is_empty() {
             self.renew(input);
         }
@@ -83,14 +110,14 @@ impl Relay<'_> {
             (false, false) => self.time_client(),
         }
         let read = self.client.read_until(input, &self.flow.stop_reading).await;
-        self.flow.awaits_continue.set(false);
         self.turn(&self.flow.client_owes, false);
         match read {
             Ok(n) if n > 0 => {
+                self.flow.awaits_continue.set(false);
                 self.client.reading.disarm();
                 Ok(true)
             }
-            _ if self.flow.response_done.get() => Ok(false),
+            _ if self.flow.response_done.get() || self.flow.failed.get() => Ok(false),
             _ if self.client.reading.fired() => Err(Error::RequestTimeout),
             _ => Err(Error::ClientGone),
         }

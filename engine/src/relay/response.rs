@@ -25,7 +25,7 @@ impl Relay<'_> {
     ) -> Result<Ended, Error> {
         let result = self.response(out, reply, head).await;
         if !self.flow.request_done.get() {
-            self.flow.response_done.set(true);
+            self.flow.decide(if result.is_ok() { &self.flow.response_done } else { &self.flow.failed });
             // Nobody reads the request any more: its writer wakes up.
             self.backend.stream.shutdown(Shutdown::Both);
             let closes = match &result {
@@ -78,7 +78,7 @@ impl Relay<'_> {
             }
             reply.make_room(limits.head_bytes as usize + 4);
             match self.backend.stream.read(reply).await {
-                Ok(n) if n > 0 => self.flow.answered.set(true),
+                Ok(n) if n > 0 => self.flow.decide(&self.flow.answered),
                 _ => return Err(self.why_upstream_ended()),
             }
         }
@@ -97,6 +97,7 @@ impl Relay<'_> {
             let changes = &self.terms.response;
             changes.take_out(&mut head.fields, reply.filled(), false);
             outgoing::interim(out, head, reply.filled(), changes);
+            self.flow.informed.set(true);
             self.to_client(out).await?;
         }
         if head.status() == 100 && self.flow.awaits_continue.replace(false) {
@@ -113,13 +114,12 @@ impl Relay<'_> {
         head: &mut ResponseHead,
         head_bytes: usize,
     ) -> Result<Ended, Error> {
-        out.clear();
-        self.flow.status.set(head.status());
-        self.terms.response.take_out(&mut head.fields, reply.filled(), false);
         if head.status() == 101 {
+            self.check_switch(reply, head)?;
             return self.switch(out, reply, head, head_bytes).await;
         }
         let framing = head.framing_for(self.asked.method).map_err(|_| Error::UpstreamBadResponse)?;
+        self.begin_answer(out, reply, head);
         let to_client = self.framing_to_client(framing);
         let closes = self.client_closes(to_client);
         self.write_head(out, reply, head, to_client, closes);
@@ -172,18 +172,28 @@ impl Relay<'_> {
         outgoing::response(out, head, reply.filled(), &edits);
     }
 
-    /// A 101: only for a handshake that went upstream, and with the right answer to its key.
+    /// From here on the response is the client's. What is left of the request in `out` goes: nothing is sent again now.
+    fn begin_answer(&self, out: &mut Buf, reply: &Buf, head: &mut ResponseHead) {
+        self.attempt.answered(self.worker, head.status());
+        self.flow.status.set(head.status());
+        out.clear();
+        self.terms.response.take_out(&mut head.fields, reply.filled(), false);
+    }
+
+    /// A 101 is only for a handshake that went upstream, and with the right answer to its key.
+    fn check_switch(&self, reply: &Buf, head: &ResponseHead) -> Result<(), Error> {
+        let key = self.asked.websocket_key.ok_or(Error::UpstreamBadResponse)?;
+        if websocket::accepts(head, reply.filled(), &key) { Ok(()) } else { Err(Error::UpstreamBadResponse) }
+    }
+
     async fn switch(
         &self,
         out: &mut Buf,
         reply: &mut Buf,
-        head: &ResponseHead,
+        head: &mut ResponseHead,
         head_bytes: usize,
     ) -> Result<Ended, Error> {
-        let key = self.asked.websocket_key.ok_or(Error::UpstreamBadResponse)?;
-        if !websocket::accepts(head, reply.filled(), &key) {
-            return Err(Error::UpstreamBadResponse);
-        }
+        self.begin_answer(out, reply, head);
         self.write_head(out, reply, head, Framing::None, false);
         reply.consume(head_bytes);
         self.flow.started.set(true);

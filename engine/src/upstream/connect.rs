@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::Endpoint;
+use super::Upstream;
 use crate::error::Error;
 use crate::net::deadline::Deadline;
 use crate::net::dial::{self, Address, DialError};
@@ -21,17 +21,19 @@ pub(crate) struct Backend {
     pub(crate) reused: bool,
 }
 
-/// Connects to an endpoint within `timeout`.
+/// Connects to a member of an upstream within `timeout`.
 pub(crate) async fn dial(
     worker: &Worker,
-    endpoint: &Endpoint,
+    upstream: &Upstream,
+    member: usize,
     timeout: Duration,
 ) -> Result<Box<Backend>, Error> {
-    if endpoint.is_own {
+    let member = upstream.roster.members.get(member).ok_or(Error::NoBackend)?;
+    if member.is_own {
         return Err(Error::Loop);
     }
-    let stream = dial::dial(&endpoint.address, timeout).await.map_err(blame)?;
-    if comes_back(worker, &stream, &endpoint.address) {
+    let stream = dial::dial(&member.address, timeout).await.map_err(blame)?;
+    if comes_back(worker, &stream, &member.address) {
         return Err(Error::Loop);
     }
     worker.counters.upstream_connects.add(1);

@@ -1,78 +1,86 @@
-//! A worker's side of the upstreams: which backend a request goes to (`pick`), its connections (`connect`), and the idle
-//! ones that wait for the next request (`pool`).
+//! The upstreams: what all workers know together (`state`), which backend a request goes to (`pick`), who is fit (`health`),
+//! who waits (`queue`), how often is tried again (`budget`), what comes of a try (`attempt`); and of one worker its connections (`connect`), and the idle ones
+//! that wait for the next request (`pool`).
 
+mod attempt;
+mod budget;
 mod connect;
+mod health;
+mod latency;
 mod pick;
 mod pool;
+mod queue;
+mod state;
 
 use std::cell::Cell;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::rc::Rc;
-
-use ringway_config::BackendAddress;
+use std::sync::Arc;
+use std::time::Duration;
 
 use crate::access_log::LogName;
 use crate::net::dial::Address;
 use crate::net::listen::Local;
-use crate::view::Names;
 
+pub(crate) use attempt::{Running, StateOf, Try};
 pub(crate) use connect::{Backend, dial};
+pub(crate) use health::Events;
+pub use health::{BackendHandle, Bound, Cause, Change, Event, Failed, History, Probed, Standing, Tally};
+pub(crate) use pick::{Asking, Choice, Picked, Picker, Tried};
 pub(crate) use pool::{Pool, Pools};
+pub(crate) use queue::{Gate, Totals};
+pub(crate) use state::{Member, Roster, States};
 
-/// One address of one backend.
+/// A gate, as one worker's exchanges hold it.
+pub(crate) type GateHandle = Rc<Arc<Gate>>;
+
+/// What one worker has for one address of a pool.
 pub(crate) struct Endpoint {
-    pub(crate) address: Address,
     pub(crate) name: LogName,
-    /// The Host of requests that bring none.
-    pub(crate) authority: Rc<str>,
-    /// Dialling it would come back to us.
-    pub(crate) is_own: bool,
     pub(crate) pool: Rc<Pool>,
 }
 
 /// An upstream as one worker sees it.
 pub(crate) struct Upstream {
     pub(crate) name: LogName,
-    /// Every address of every backend; empty when no name of theirs resolves.
-    endpoints: Vec<Endpoint>,
-    next: Cell<usize>,
+    pub(crate) roster: Arc<Roster>,
+    pub(crate) gate: GateHandle,
+    pub(crate) picker: Picker,
+    /// As the roster's members.
+    pub(crate) endpoints: Vec<Endpoint>,
+    /// Requests that began here and that the retry budget was not told of.
+    begun: Cell<u64>,
+    /// When it was told last.
+    told_ms: Cell<u64>,
+    /// Tries that began here.
+    tries: Cell<u32>,
 }
 
 impl Upstream {
-    /// Builds it for one worker of `workers`, among which its idle connections are divided.
+    /// Builds it for one worker of `workers`, among which its idle connections are divided. `generation` is the
+    /// publication's, `idle_timeout` what holds where the upstream has none of its own.
     pub(crate) fn new(
-        config: &ringway_config::Upstream,
-        names: &Names,
-        own: &[Local],
+        roster: &Arc<Roster>,
         pools: &Pools,
         workers: usize,
+        generation: u64,
+        idle_timeout: Duration,
     ) -> Self {
-        let keepalive = (config.keepalive as usize).div_ceil(workers.max(1));
-        let mut endpoints = Vec::with_capacity(config.backends.len());
-        for backend in &config.backends {
-            let authority: Rc<str> = backend.authority.as_str().into();
-            endpoints.extend(addresses(&backend.address, names).map(|address| Endpoint {
-                is_own: own.iter().any(|own| is_own(own, &address)),
-                pool: pools.pool(&address, keepalive),
-                authority: authority.clone(),
-                name: LogName::new(&address.to_string()),
-                address,
-            }));
-        }
-        // Workers start at random places, or all would begin with the same backend.
-        let next = Cell::new(fastrand::usize(..endpoints.len().max(1)));
-        Self { name: LogName::new(&config.name), endpoints, next }
-    }
-}
-
-fn addresses<'a>(backend: &'a BackendAddress, names: &'a Names) -> Box<dyn Iterator<Item = Address> + 'a> {
-    match backend {
-        BackendAddress::Socket(address) => Box::new(std::iter::once(Address::Tcp(*address))),
-        BackendAddress::Unix(path) => Box::new(std::iter::once(Address::Unix(path.as_path().into()))),
-        BackendAddress::Unknown => Box::new(std::iter::empty()),
-        BackendAddress::Name { host, port } => {
-            let found = names.get(host).map(Vec::as_slice).unwrap_or_default();
-            Box::new(found.iter().map(|ip| Address::Tcp(SocketAddr::new(*ip, *port))))
+        let idle_timeout = roster.config.timeouts.idle.unwrap_or(idle_timeout);
+        let keepalive = (roster.config.keepalive as usize).div_ceil(workers.max(1));
+        let endpoint = |member: &Member| Endpoint {
+            name: LogName::new(&member.address.to_string()),
+            pool: pools.pool(&member.address, generation, keepalive, idle_timeout),
+        };
+        Self {
+            name: LogName::new(&roster.config.name),
+            endpoints: roster.members.iter().map(endpoint).collect(),
+            gate: Rc::new(roster.state.gate.clone()),
+            picker: Picker::new(roster, fastrand::Rng::new()),
+            roster: roster.clone(),
+            begun: Cell::new(0),
+            told_ms: Cell::new(0),
+            tries: Cell::new(0),
         }
     }
 }

@@ -14,8 +14,12 @@ use crate::net::patrol::{Look, Patrol};
 /// The idle connections to one address.
 #[derive(Default)]
 pub(crate) struct Pool {
-    /// How many may be idle.
+    /// How many may be idle, for the upstream that wants most.
     keepalive: Cell<usize>,
+    /// How long one may be idle, in ticks, for the upstream that wants least.
+    idle_ticks: Cell<u64>,
+    /// The configuration that these two are of.
+    generation: Cell<u64>,
     /// Oldest first.
     idle: RefCell<Vec<Idle>>,
 }
@@ -57,22 +61,35 @@ pub(crate) struct Pools {
 }
 
 impl Pools {
-    /// The pool of an address, with room for `keepalive` idle connections from now on.
-    pub(crate) fn pool(&self, address: &Address, keepalive: usize) -> Rc<Pool> {
+    /// The pool of an address, for `keepalive` connections that are idle for `idle_timeout` at most. Several upstreams of one
+    /// configuration (its `generation`) share it: the largest number and the shortest time hold.
+    pub(crate) fn pool(
+        &self,
+        address: &Address,
+        generation: u64,
+        keepalive: usize,
+        idle_timeout: Duration,
+    ) -> Rc<Pool> {
         let mut pools = self.by_address.borrow_mut();
         let pool = pools.entry(address.clone()).or_default().clone();
-        pool.keepalive.set(keepalive);
+        let ticks = (idle_timeout.as_millis() / TICK.as_millis()) as u64;
+        if pool.generation.replace(generation) == generation {
+            pool.keepalive.set(pool.keepalive.get().max(keepalive));
+            pool.idle_ticks.set(pool.idle_ticks.get().min(ticks));
+        } else {
+            pool.keepalive.set(keepalive);
+            pool.idle_ticks.set(ticks);
+        }
         pool
     }
 
-    /// Once a tick: closes what is idle for longer than `idle_timeout`, what the backend closed or wrote to, and what goes
-    /// to addresses that no configuration names any more.
-    pub(crate) fn sweep(&self, now: u64, idle_timeout: Duration) {
-        let ticks = (idle_timeout.as_millis() / TICK.as_millis()) as u64;
+    /// Once a tick: closes what is idle for too long, what the backend closed or wrote to, and what goes to addresses that
+    /// no configuration names any more.
+    pub(crate) fn sweep(&self, now: u64) {
         self.by_address.borrow_mut().retain(|_, pool| {
             let mut idle = pool.idle.borrow_mut();
             if !idle.is_empty() {
-                idle.retain(|idle| now.saturating_sub(idle.since) <= ticks);
+                idle.retain(|idle| now.saturating_sub(idle.since) <= pool.idle_ticks.get());
                 close_those_that_stir(&mut idle, &mut self.patrol.borrow_mut());
             }
             drop(idle);

@@ -138,6 +138,11 @@ impl Backend {
         Backend::listen(Domain::IPV4, &address, script)
     }
 
+    /// `script` on an address whose port nobody else gets: see `Restarting`.
+    pub(super) fn at(address: SocketAddr, script: impl Fn(&mut Visit) + Send + Sync + 'static) -> Self {
+        Backend::listen(Domain::IPV4, &SockAddr::from(address), script)
+    }
+
     /// `script` on a unix socket.
     pub fn on_unix(path: &Path, script: impl Fn(&mut Visit) + Send + Sync + 'static) -> Self {
         Backend::listen(Domain::UNIX, &SockAddr::unix(path).expect("a short path"), script)
@@ -149,6 +154,8 @@ impl Backend {
         script: impl Fn(&mut Visit) + Send + Sync + 'static,
     ) -> Self {
         let listener = Socket::new(domain, Type::STREAM, None).expect("a socket");
+        // Connections of a backend that had the port before may linger.
+        listener.set_reuse_address(true).expect("an address that may be used again");
         listener.bind(address).unwrap_or_else(|error| panic!("binding {address:?}: {error}"));
         listener.listen(4096).expect("a backlog");
         let listening = listener.local_addr().expect("an address");
@@ -216,6 +223,31 @@ impl Backend {
     pub fn wait_until_idle(&self) {
         wait_until("every connection of the backend ends", || self.open() == 0);
     }
+
+    /// Accepts no more and reads no further request, and finishes those that it has: what a server does that is told to end.
+    pub fn finish(mut self) {
+        self.end(Shutdown::Read);
+    }
+
+    /// Stops accepting, shuts every connection down, and joins the threads. The second time it does nothing.
+    fn end(&mut self, how: Shutdown) {
+        let Some(accepting) = self.accepting.take() else { return };
+        self.shared.stopping.store(true, Ordering::SeqCst);
+        // Wakes the accepting thread: its accept fails.
+        self.listener.shutdown(Shutdown::Both).expect("the listener listens");
+        if std::thread::panicking() {
+            // A script may wait for the test that has just failed.
+            return;
+        }
+        assert!(accepting.join().is_ok(), "a backend's accepting thread panicked");
+        let connections = std::mem::take(&mut *lock(&self.shared.connections));
+        let sockets = connections.iter().filter_map(|connection| connection.socket.upgrade());
+        // One that the proxy has closed already cannot be shut down.
+        sockets.for_each(|socket| drop(socket.shutdown(how)));
+        for connection in connections {
+            assert!(connection.thread.join().is_ok(), "a backend's script panicked");
+        }
+    }
 }
 
 type Script = dyn Fn(&mut Visit) + Send + Sync;
@@ -249,20 +281,6 @@ fn run(mut visit: Visit, script: Arc<Script>) -> JoinHandle<()> {
 
 impl Drop for Backend {
     fn drop(&mut self) {
-        self.shared.stopping.store(true, Ordering::SeqCst);
-        // Wakes the accepting thread: its accept fails.
-        self.listener.shutdown(Shutdown::Both).expect("the listener listens");
-        if std::thread::panicking() {
-            // A script may wait for the test that has just failed.
-            return;
-        }
-        let accepted = self.accepting.take().map(JoinHandle::join);
-        assert!(matches!(accepted, Some(Ok(()))), "a backend's accepting thread panicked");
-        for connection in std::mem::take(&mut *lock(&self.shared.connections)) {
-            if let Some(socket) = connection.socket.upgrade() {
-                drop(socket.shutdown(Shutdown::Both));
-            }
-            assert!(connection.thread.join().is_ok(), "a backend's script panicked");
-        }
+        self.end(Shutdown::Both);
     }
 }

@@ -193,6 +193,11 @@ impl Client {
         self.reader.exactly(count).expect("more bytes")
     }
 
+    /// Up to `most` bytes, whatever they are: as many as come before the read timeout or the end.
+    pub fn read_up_to(&mut self, most: usize) -> usize {
+        self.reader.exactly(most).map_or_else(|cut| cut.bytes.len(), |bytes| bytes.len())
+    }
+
     /// Everything until the proxy closes, and how it did.
     pub fn rest(&mut self) -> (Vec<u8>, Ending) {
         self.reader.rest()

@@ -72,6 +72,12 @@ impl Config {
         self.section(&format!("[[rules]]\nname = \"{name}\"\npath = \"{path}\"\ntarget = \"{target}\""))
     }
 
+    /// The same before all that is there already: it takes what a rule of those would.
+    pub fn rule_before(mut self, name: &str, path: &str, target: &str) -> Self {
+        let rest = std::mem::take(&mut self.sections);
+        self.rule(name, path, target).section(&rest)
+    }
+
     /// A named upstream of these backends.
     pub fn upstream(self, name: &str, urls: &[String]) -> Self {
         let backends: Vec<String> = urls.iter().map(|url| format!("{{ url = \"{url}\" }}")).collect();

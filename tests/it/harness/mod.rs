@@ -8,9 +8,15 @@ pub mod backend;
 pub mod backends;
 pub mod client;
 pub mod config;
+pub mod crowd;
+pub mod forgetful;
+pub mod holding;
 pub mod log;
 pub mod message;
+pub mod name_server;
 pub mod proxy;
+pub mod restarting;
+pub mod status;
 pub mod unreachable;
 pub mod websocket;
 

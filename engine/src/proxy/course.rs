@@ -1,0 +1,127 @@
+//! What a request takes with it from try to try: its places, its connection, what is sent, and what it may still do.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ringway_wire::Framing;
+
+use crate::body::BodyWriter;
+use crate::net::buf::Buf;
+use crate::relay::Replay;
+use crate::upstream::{Asking, Backend, GateHandle, Picked, Running, StateOf, Tried, Upstream};
+
+/// A place behind a gate, given back when it is dropped.
+pub(super) struct Place {
+    pub(super) gate: GateHandle,
+    /// A tunnel keeps it.
+    pub(super) for_tunnels: bool,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.gate.leave();
+    }
+}
+
+/// The places of an exchange.
+pub(super) struct Places {
+    pub(super) site: Option<Place>,
+    pub(super) upstream: Place,
+}
+
+impl Places {
+    /// The places that a tunnel keeps.
+    pub(super) fn for_tunnel(self) -> [Option<Place>; 2] {
+        [self.site, Some(self.upstream)].map(|place| place.filter(|place| place.for_tunnels))
+    }
+}
+
+/// How a request stands with its tries.
+pub(super) struct Course {
+    /// What the choice of the next backend looks at.
+    pub(super) asking: Asking,
+    /// Retries that are left.
+    retries: u8,
+    /// When the first try began, in milliseconds since the process started.
+    began_ms: u64,
+}
+
+impl Course {
+    /// A request may be tried `retries` times more than once.
+    pub(super) fn begin(retries: u8, client: Option<IpAddr>, now_ms: u64) -> Self {
+        let asking = Asking { client, tried: Tried::default(), now_ms };
+        Self { asking, retries, began_ms: now_ms }
+    }
+
+    /// Takes a retry; `false` when none is left.
+    pub(super) fn take_retry(&mut self) -> bool {
+        let left = self.retries.checked_sub(1);
+        self.retries = left.unwrap_or(0);
+        left.is_some()
+    }
+
+    /// What is left of the time until a response head, which all tries share.
+    pub(super) fn left(&self, response: Duration, now_ms: u64) -> Duration {
+        response.saturating_sub(Duration::from_millis(now_ms.saturating_sub(self.began_ms)))
+    }
+
+    /// How long the present try may take until its response head. The first one has it all, however long its connection
+    /// took.
+    pub(super) fn response_timeout(&self, response: Duration, now_ms: u64) -> Duration {
+        if self.asking.tried.count() > 1 { self.left(response, now_ms) } else { response }
+    }
+}
+
+/// A connection to a backend, for one try.
+pub(super) struct Link {
+    pub(super) picked: Picked,
+    pub(super) backend: Box<Backend>,
+    pub(super) running: Running<StateOf>,
+}
+
+impl Link {
+    /// The backend's own authority.
+    pub(super) fn authority<'u>(&self, upstream: &'u Upstream) -> &'u str {
+        upstream.roster.members.get(self.picked.member).map_or("", |member| &member.authority)
+    }
+}
+
+/// What is sent, and can be sent again.
+pub(super) struct Parcel {
+    /// The head and the beginning of the body.
+    pub(super) out: Buf,
+    /// Where they stand in it.
+    start: usize,
+    end: usize,
+    pub(super) writer: BodyWriter<'static>,
+    /// What was sent behind it.
+    pub(super) replay: Replay,
+    /// For backends whose head would be another one.
+    pub(super) renewal: Option<Renewal>,
+}
+
+impl Parcel {
+    /// Nothing yet of a request whose body is framed as `framing`. Its body is kept when it is `repeatable`.
+    pub(super) fn new(out: Buf, framing: Framing, repeatable: bool) -> Self {
+        let (writer, replay) = (BodyWriter::new(framing, None), Replay::new(repeatable));
+        Self { out, start: 0, end: 0, writer, replay, renewal: None }
+    }
+
+    /// What `out` has now is what is sent.
+    pub(super) fn close(&mut self) {
+        (self.start, self.end) = (self.out.start(), self.out.start() + self.out.len());
+    }
+
+    /// Puts back into `out` what was there when it was closed.
+    pub(super) fn open(&mut self) {
+        self.out.rewind(self.start, self.end);
+    }
+}
+
+/// What it takes to write a head for another backend.
+pub(super) struct Renewal {
+    /// The head as it came.
+    pub(super) bytes: Vec<u8>,
+    /// How long the head that was written is.
+    pub(super) written_bytes: usize,
+}

@@ -1,0 +1,356 @@
+//! What every strategy keeps to: ranks, what was tried, and how choices are spread. What is a strategy's own is tested beside it.
+
+use std::collections::HashSet;
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ringway_config::{OnNoBackend, Upstream as Config};
+
+use super::*;
+use crate::net::dial::Address;
+use crate::upstream::health::{Cause, Failed, Standing};
+use crate::upstream::state::{BackendState, Member, UpstreamState};
+
+pub(super) const STRATEGIES: [Strategy; 6] = [
+    Strategy::RoundRobin,
+    Strategy::Random,
+    Strategy::LeastConnections,
+    Strategy::P2c,
+    Strategy::IpHash,
+    Strategy::LeastLatency,
+];
+
+pub(super) fn member(number: u16, weight: u16) -> Member {
+    Member {
+        address: Address::Tcp((Ipv4Addr::new(10, 0, (number >> 8) as u8, number as u8), 8080).into()),
+        authority: "backend".into(),
+        weight,
+        backup: false,
+        is_own: false,
+        state: Arc::new(BackendState::default()),
+    }
+}
+
+fn state() -> Arc<UpstreamState> {
+    Arc::new(UpstreamState {
+        name: "pool".into(),
+        gate: Arc::default(),
+        absence: Arc::default(),
+        budget: Default::default(),
+        ejecting: Mutex::default(),
+        retries: AtomicU64::new(0),
+    })
+}
+
+/// Members of these weights, numbered from 0.
+pub(super) fn roster(strategy: Strategy, weights: &[u16]) -> Roster {
+    let config = Config {
+        name: "pool".into(),
+        backends: Vec::new(),
+        keepalive: 64,
+        strategy,
+        retries: 2,
+        slow_start: Duration::ZERO,
+        health: Default::default(),
+        admission: Default::default(),
+        timeouts: Default::default(),
+        dns_refresh: None,
+    };
+    let members = weights.iter().enumerate().map(|(number, &weight)| member(number as u16, weight));
+    Roster { config: Arc::new(config), state: state(), members: members.collect() }
+}
+
+impl Roster {
+    pub(super) fn configure(&mut self, change: impl FnOnce(&mut Config)) {
+        change(Arc::make_mut(&mut self.config));
+    }
+
+    pub(super) fn take_away(&self, member: usize) {
+        self.eject_unbounded(&self.members[member], Cause::Probe(Failed::Refused), 1);
+    }
+
+    pub(super) fn bring_back(&self, member: usize, now_ms: u64) {
+        self.recover(&self.members[member], Cause::ProbeSucceeded, now_ms);
+    }
+
+    pub(super) fn picker(&self, seed: u64) -> Picker {
+        Picker::new(self, fastrand::Rng::with_seed(seed))
+    }
+}
+
+pub(super) fn client(number: u32) -> IpAddr {
+    Ipv4Addr::from_bits(0xc0a8_0000 + number).into()
+}
+
+/// A request of a client, at a time, that was sent nowhere yet.
+pub(super) fn asking(number: u32, now_ms: u64) -> Asking {
+    Asking { client: Some(client(number)), tried: Tried::default(), now_ms }
+}
+
+fn asking_after(tried: &[usize]) -> Asking {
+    let mut asking = asking(0, 0);
+    tried.iter().for_each(|&member| asking.tried.add(member));
+    asking
+}
+
+/// How often each member is chosen by so many requests, each of another client, that begin at the workers in turn.
+pub(super) fn counts(roster: &Roster, workers: &[Picker], requests: u32, now_ms: u64) -> Vec<u64> {
+    let mut counts = vec![0; roster.members.len()];
+    for request in 0..requests {
+        let worker = &workers[request as usize % workers.len()];
+        counts[worker.pick(roster, &asking(request, now_ms)).expect("one is available").member] += 1;
+    }
+    counts
+}
+
+/// Fails when counts are further from what was expected than one in 30,000 that chance makes of it (the chi-square test; its
+/// bound by Wilson and Hilferty).
+pub(super) fn is_by_chance(counts: &[u64], expected: &[f64]) {
+    let sum: f64 = counts.iter().map(|&count| count as f64).sum();
+    let parts: f64 = expected.iter().sum();
+    let mut distance = 0.0;
+    for (&count, part) in counts.iter().zip(expected) {
+        let mean = sum * part / parts;
+        assert!(mean > 0.0 || count == 0, "{counts:?} is not by {expected:?}");
+        distance += if mean > 0.0 { (count as f64 - mean).powi(2) / mean } else { 0.0 };
+    }
+    let freedom = expected.iter().filter(|&&part| part > 0.0).count() as f64 - 1.0;
+    let ninth = 2.0 / (9.0 * freedom);
+    let bound = freedom * (1.0 - ninth + 4.0 * ninth.sqrt()).powi(3);
+    assert!(freedom == 0.0 || distance < bound, "{counts:?} is not by {expected:?}: {distance} > {bound}");
+}
+
+pub(super) fn floats(weights: &[u16]) -> Vec<f64> {
+    weights.iter().copied().map(f64::from).collect()
+}
+
+/// The members that may be chosen, and what is said of the choice.
+fn permitted(roster: &Roster, tried: &[usize]) -> (HashSet<usize>, Option<Choice>) {
+    let any = roster.config.health.on_no_backend == OnNoBackend::Any;
+    let mut ranks = [const { Vec::new() }; 4];
+    for (index, member) in roster.members.iter().enumerate().filter(|(index, _)| !tried.contains(index)) {
+        let ejected = match member.state.health.standing() {
+            Standing::Alive => 0,
+            Standing::Ejected if any => 2,
+            _ => continue,
+        };
+        ranks[ejected + usize::from(member.backup)].push(index);
+    }
+    let choices = [Choice::Strategy, Choice::Backup, Choice::Ejected, Choice::Ejected];
+    match ranks.into_iter().zip(choices).find(|(rank, _)| !rank.is_empty()) {
+        None => (HashSet::new(), None),
+        Some((rank, choice)) => {
+            let is_only = roster.members.len() == 1 && choice != Choice::Ejected;
+            (rank.into_iter().collect(), Some(if is_only { Choice::Only } else { choice }))
+        }
+    }
+}
+
+/// Pools of all kinds, with members that come and go: whoever is chosen may be chosen, and somebody is, if there is one.
+#[test]
+fn the_first_rank_that_has_somebody_is_chosen_from() {
+    for seed in 0..2_000 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let strategy = rng.choice(STRATEGIES).unwrap();
+        let heaviest = rng.choice([1, 3, 1000]).unwrap();
+        let weights: Vec<u16> = (0..rng.usize(1..=7)).map(|_| rng.u16(1..=heaviest)).collect();
+        let mut roster = roster(strategy, &weights);
+        roster.configure(|config| {
+            config.health.on_no_backend = rng.choice([OnNoBackend::Any, OnNoBackend::Fail]).unwrap();
+            config.slow_start = Duration::from_secs(rng.u64(0..2) * 10);
+        });
+        let backups = rng.u8(0..4);
+        roster.members.iter_mut().for_each(|member| member.backup = rng.u8(0..4) < backups);
+        let workers = [roster.picker(rng.u64(..)), roster.picker(rng.u64(..))];
+        for step in 0..60 {
+            change_something(&roster, &mut rng, step * 500);
+            let tried: Vec<_> = (0..rng.usize(0..3)).map(|_| rng.usize(..weights.len())).collect();
+            let asking = Asking {
+                client: Some(client(rng.u32(..1_000))).filter(|_| rng.bool()),
+                now_ms: step * 500,
+                ..asking_after(&tried)
+            };
+            let picked = workers[rng.usize(..2)].pick(&roster, &asking);
+            let (members, choice) = permitted(&roster, &tried);
+            assert_eq!(picked.map(|picked| picked.choice), choice, "seed {seed}, step {step}");
+            assert!(picked.is_none_or(|picked| members.contains(&picked.member)), "seed {seed}, step {step}");
+        }
+    }
+}
+
+fn change_something(roster: &Roster, rng: &mut fastrand::Rng, now_ms: u64) {
+    let index = rng.usize(..roster.members.len());
+    let member = &roster.members[index];
+    match rng.u8(0..8) {
+        0 | 1 => roster.take_away(index),
+        2 => drop(roster.mark_dead(member, now_ms)),
+        3 | 4 => drop(roster.mark_alive(member, now_ms)),
+        5 => member.state.running.store(rng.u32(0..5), Relaxed),
+        6 => member.state.latency.sample(Duration::from_micros(rng.u64(1..1_000)), now_ms),
+        _ => {}
+    }
+}
+
+#[test]
+fn shares_are_by_weight() {
+    for (seed, weights) in
+        [&[1, 1][..], &[3, 2], &[5, 1, 1], &[1, 1, 1, 1], &[1, 2, 3, 4], &[1000, 1, 500, 20]]
+            .into_iter()
+            .enumerate()
+    {
+        for strategy in [Strategy::RoundRobin, Strategy::Random, Strategy::IpHash] {
+            let roster = roster(strategy, weights);
+            let one = [roster.picker(seed as u64)];
+            is_by_chance(&counts(&roster, &one, 20_000, 0), &floats(weights));
+            let two = [roster.picker(1), roster.picker(2)];
+            is_by_chance(&counts(&roster, &two, 20_000, 0), &floats(weights));
+        }
+    }
+}
+
+#[test]
+fn who_is_away_leaves_its_share_to_the_others_by_weight() {
+    let weights = [5, 1, 2, 4];
+    for strategy in [Strategy::RoundRobin, Strategy::Random, Strategy::IpHash] {
+        for away in 0..weights.len() {
+            let roster = roster(strategy, &weights);
+            roster.take_away(away);
+            let mut expected = floats(&weights);
+            expected[away] = 0.0;
+            let workers = [roster.picker(3), roster.picker(4)];
+            is_by_chance(&counts(&roster, &workers, 30_000, 0), &expected);
+        }
+    }
+}
+
+#[test]
+fn backups_share_by_weight_when_no_other_is_available() {
+    for strategy in [Strategy::RoundRobin, Strategy::Random, Strategy::IpHash] {
+        let mut roster = roster(strategy, &[7, 3, 1]);
+        roster.members[1].backup = true;
+        roster.members[2].backup = true;
+        let workers = [roster.picker(1)];
+        assert_eq!(counts(&roster, &workers, 100, 0), [100, 0, 0]);
+        roster.take_away(0);
+        is_by_chance(&counts(&roster, &workers, 10_000, 0), &[0.0, 3.0, 1.0]);
+        roster.bring_back(0, 1);
+        assert_eq!(counts(&roster, &workers, 100, 0), [100, 0, 0]);
+    }
+}
+
+/// With `slow_start` a share goes up in a straight line, from a sixteenth.
+#[test]
+fn who_came_back_gets_its_share_little_by_little() {
+    for strategy in [Strategy::RoundRobin, Strategy::Random, Strategy::IpHash] {
+        for weights in [[1, 1, 1], [2, 1, 3]] {
+            let mut roster = roster(strategy, &weights);
+            roster.configure(|config| config.slow_start = Duration::from_secs(30));
+            let workers = [roster.picker(5), roster.picker(6)];
+            roster.take_away(2);
+            counts(&roster, &workers, 100, 0);
+            roster.bring_back(2, 1_000);
+            for (after_ms, part) in
+                [(0, 1.0 / 16.0), (10_000, 3.0 / 8.0), (20_000, 11.0 / 16.0), (30_000, 1.0)]
+            {
+                let mut expected = floats(&weights);
+                expected[2] *= part;
+                is_by_chance(&counts(&roster, &workers, 20_000, 1_000 + after_ms), &expected);
+            }
+        }
+    }
+}
+
+#[test]
+fn without_slow_start_who_came_back_has_its_share_at_once() {
+    for strategy in [Strategy::RoundRobin, Strategy::Random, Strategy::IpHash] {
+        let roster = roster(strategy, &[1, 1, 2]);
+        let workers = [roster.picker(5)];
+        roster.take_away(2);
+        counts(&roster, &workers, 100, 0);
+        roster.bring_back(2, 1_000);
+        is_by_chance(&counts(&roster, &workers, 20_000, 1_000), &[1.0, 1.0, 2.0]);
+    }
+}
+
+/// However few turns it has while it comes back, a pool that consists of it alone goes on.
+#[test]
+fn who_is_alone_gets_all_while_it_comes_back() {
+    for strategy in STRATEGIES {
+        for members in 1..3 {
+            let mut roster = roster(strategy, &vec![1; members]);
+            roster.configure(|config| config.slow_start = Duration::from_secs(30));
+            (0..members).for_each(|member| roster.take_away(member));
+            roster.bring_back(0, 1_000);
+            let mut expected = vec![0; members];
+            expected[0] = 100;
+            assert_eq!(counts(&roster, &[roster.picker(1)], 100, 1_000), expected, "{strategy:?}");
+        }
+    }
+}
+
+#[test]
+fn a_pool_of_backups_shares_by_weight() {
+    for strategy in [Strategy::RoundRobin, Strategy::Random, Strategy::IpHash] {
+        let mut roster = roster(strategy, &[3, 2, 5]);
+        roster.members.iter_mut().for_each(|member| member.backup = true);
+        let counts = counts(&roster, &[roster.picker(1)], 10_000, 0);
+        is_by_chance(&counts, &[3.0, 2.0, 5.0]);
+        assert!(strategy != Strategy::RoundRobin || counts == [3_000, 2_000, 5_000]);
+    }
+}
+
+#[test]
+fn nobody_is_tried_twice() {
+    for strategy in STRATEGIES {
+        for weights in [&[1, 1, 1][..], &[1, 9, 1000]] {
+            let roster = roster(strategy, weights);
+            let picker = roster.picker(7);
+            for number in 0..100 {
+                let mut asking = asking(number, 0);
+                let mut members = HashSet::new();
+                for _ in weights {
+                    let member = picker.pick(&roster, &asking).expect("one is left").member;
+                    assert!(members.insert(member), "{strategy:?} {weights:?}");
+                    asking.tried.add(member);
+                }
+                assert_eq!(picker.pick(&roster, &asking), None);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_address_under_two_names_is_tried_once() {
+    for strategy in STRATEGIES {
+        let mut roster = roster(strategy, &[1, 1]);
+        roster.members[1].address = roster.members[0].address.clone();
+        roster.members[1].state = roster.members[0].state.clone();
+        assert_eq!(roster.picker(1).pick(&roster, &asking_after(&[1])), None, "{strategy:?}");
+    }
+}
+
+/// It would come back to us; it is asked when there is nothing else, as the error that comes of it says what is wrong.
+#[test]
+fn our_own_address_takes_part_only_if_there_are_only_such() {
+    for strategy in STRATEGIES {
+        let mut roster = roster(strategy, &[1, 1]);
+        roster.members[0].is_own = true;
+        assert_eq!(counts(&roster, &[roster.picker(1)], 10, 0), [0, 10], "{strategy:?}");
+        roster.take_away(1);
+        assert_eq!(counts(&roster, &[roster.picker(1)], 10, 0), [0, 10], "{strategy:?}");
+        roster.configure(|config| config.health.on_no_backend = OnNoBackend::Fail);
+        assert_eq!(roster.picker(1).pick(&roster, &asking(0, 0)), None);
+        roster.members.pop();
+        assert_eq!(counts(&roster, &[roster.picker(1)], 10, 0), [10], "{strategy:?}");
+    }
+}
+
+#[test]
+fn without_members_there_is_none() {
+    for strategy in STRATEGIES {
+        let roster = roster(strategy, &[]);
+        assert_eq!(roster.picker(1).pick(&roster, &asking(0, 0)), None, "{strategy:?}");
+    }
+}

@@ -1,0 +1,179 @@
+//! What all workers know together about upstreams and backends: what runs, who is ill, who waits. It belongs to identities
+//! (an upstream's name; within it, a backend's address), not to configurations, and lives on while one names them.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+
+use ringway_config::{BackendAddress, Snapshot};
+
+use super::budget::RetryBudget;
+use super::health::{Health, Standing, Tally};
+use super::is_own;
+use super::latency::Latency;
+use super::queue::{Gate, Line};
+use crate::net::dial::Address;
+use crate::net::listen::Local;
+use crate::view::Names;
+
+/// What is known of one address of one upstream. Aligned so that no two backends share a cache line.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct BackendState {
+    /// Exchanges and tunnels that are there now.
+    pub(crate) running: AtomicU32,
+    pub(crate) health: Health,
+    pub(crate) latency: Latency,
+}
+
+/// What is known of one upstream.
+#[derive(Debug)]
+pub(crate) struct UpstreamState {
+    pub(crate) name: Arc<str>,
+    /// Its `max_active` and the queue before it.
+    pub(crate) gate: Arc<Gate>,
+    /// Those who wait for a backend to come back (`on_no_backend = "wait"`).
+    pub(crate) absence: Arc<Line>,
+    pub(crate) budget: RetryBudget,
+    /// How often backends changed; held while it is decided whether one more may be ejected.
+    pub(crate) ejecting: Mutex<Tally>,
+    /// Requests that were retried, since the start.
+    pub(crate) retries: AtomicU64,
+}
+
+/// One address of a pool, as a configuration and the names' addresses at one moment make it.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) address: Address,
+    /// The Host of requests that bring none.
+    pub(crate) authority: Arc<str>,
+    pub(crate) weight: u16,
+    pub(crate) backup: bool,
+    /// Dialling it would come back to us.
+    pub(crate) is_own: bool,
+    pub(crate) state: Arc<BackendState>,
+}
+
+/// An upstream with all its addresses; shared by the workers, replaced when configuration or names change.
+#[derive(Debug)]
+pub(crate) struct Roster {
+    pub(crate) config: Arc<ringway_config::Upstream>,
+    pub(crate) state: Arc<UpstreamState>,
+    /// Every address of every backend; empty when no name of theirs resolves.
+    pub(crate) members: Vec<Member>,
+}
+
+impl Roster {
+    /// Whether one of those that are chosen is neither ejected nor dead. Those that would come back to us are chosen where there
+    /// are no others.
+    pub(crate) fn has_available(&self) -> bool {
+        let own_too = self.members.iter().all(|member| member.is_own);
+        let mut chosen = self.members.iter().filter(|member| own_too || !member.is_own);
+        chosen.any(|member| member.state.health.standing() == Standing::Alive)
+    }
+
+    /// Whether a request's Host may differ from backend to backend.
+    pub(crate) fn has_several_authorities(&self) -> bool {
+        self.members.windows(2).any(|pair| pair[0].authority != pair[1].authority)
+    }
+}
+
+/// All that is known, by identity. Lives on the control thread.
+#[derive(Debug, Default)]
+pub(crate) struct States {
+    upstreams: HashMap<String, Known>,
+    sites: HashMap<String, Arc<Gate>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    state: Arc<UpstreamState>,
+    backends: HashMap<Address, Arc<BackendState>>,
+}
+
+impl States {
+    /// The upstreams of `snapshot`, by id, with the addresses that `names` gives: what is known of them is found again.
+    /// Their limits are those of `snapshot` from now on.
+    pub(crate) fn rosters(&mut self, snapshot: &Snapshot, names: &Names, own: &[Local]) -> Vec<Arc<Roster>> {
+        let rosters = snapshot.upstreams.iter().map(|config| {
+            let known = self.upstreams.entry(config.name.clone()).or_insert_with(|| Known::new(&config.name));
+            known.state.gate.limit(&config.admission);
+            known.state.absence.limit(config.admission.max_queued);
+            let members = config.backends.iter().flat_map(|backend| {
+                let authority: Arc<str> = backend.authority.as_str().into();
+                addresses(&backend.address, names).map(move |address| (backend, authority.clone(), address))
+            });
+            let members = members.map(|(backend, authority, address)| Member {
+                authority,
+                weight: backend.weight,
+                backup: backend.backup,
+                is_own: own.iter().any(|own| is_own(own, &address)),
+                state: known.backends.entry(address.clone()).or_default().clone(),
+                address,
+            });
+            let members = members.collect();
+            Arc::new(Roster { config: config.clone(), state: known.state.clone(), members })
+        });
+        rosters.collect()
+    }
+
+    /// The gates of the sites of `snapshot`, by id. Their limits are those of `snapshot` from now on.
+    pub(crate) fn gates(&mut self, snapshot: &Snapshot) -> Vec<Arc<Gate>> {
+        let gates = snapshot.sites.iter().map(|site| {
+            let gate = self.sites.entry(site.name.clone()).or_default().clone();
+            gate.limit(&site.admission);
+            gate
+        });
+        gates.collect()
+    }
+}
+
+impl States {
+    /// Forgets what is not among these and where nothing runs and nobody waits.
+    pub(crate) fn forget(&mut self, rosters: &[Arc<Roster>], gates: &[Arc<Gate>]) {
+        let named: HashMap<_, _> = rosters.iter().map(|roster| (&*roster.config.name, roster)).collect();
+        self.upstreams.retain(|name, known| {
+            let roster = named.get(&**name);
+            known.forget(roster.map_or(&[][..], |roster| &roster.members));
+            roster.is_some() || !is_idle(&known.state.gate) || !known.backends.is_empty()
+        });
+        let present: HashSet<_> = gates.iter().map(Arc::as_ptr).collect();
+        self.sites.retain(|_, gate| present.contains(&Arc::as_ptr(gate)) || !is_idle(gate));
+    }
+}
+
+/// Whether nothing runs and nobody waits.
+fn is_idle(gate: &Gate) -> bool {
+    gate.running() == 0 && gate.waiting() == 0
+}
+
+impl Known {
+    fn forget(&mut self, members: &[Member]) {
+        let present: HashSet<_> = members.iter().map(|member| &member.address).collect();
+        self.backends.retain(|address, state| present.contains(address) || state.running.load(Relaxed) > 0);
+    }
+
+    fn new(name: &str) -> Self {
+        let state = UpstreamState {
+            name: name.into(),
+            gate: Arc::default(),
+            absence: Arc::default(),
+            budget: RetryBudget::default(),
+            ejecting: Mutex::default(),
+            retries: AtomicU64::new(0),
+        };
+        Self { state: Arc::new(state), backends: HashMap::new() }
+    }
+}
+
+fn addresses<'a>(backend: &'a BackendAddress, names: &'a Names) -> Box<dyn Iterator<Item = Address> + 'a> {
+    match backend {
+        BackendAddress::Socket(address) => Box::new(std::iter::once(Address::Tcp(*address))),
+        BackendAddress::Unix(path) => Box::new(std::iter::once(Address::Unix(path.as_path().into()))),
+        BackendAddress::Unknown => Box::new(std::iter::empty()),
+        BackendAddress::Name { host, port } => {
+            let found = names.get(host).map(Vec::as_slice).unwrap_or_default();
+            Box::new(found.iter().map(|ip| Address::Tcp(std::net::SocketAddr::new(*ip, *port))))
+        }
+    }
+}
