@@ -298,10 +298,10 @@ impl Engine {
     }
 
     /// Frees what was published before and no worker uses any more: here, so that no worker spends its time on that. Forgets
-    /// upstreams, backends and sites that have gone and where nothing runs any more.
+    /// upstreams, backends and sites that have gone and that nothing uses any more.
     pub fn housekeeping(&mut self) {
         self.retired.retain(|published| Arc::strong_count(published) > 1);
-        self.states.forget(&self.shared.published().rosters, &self.shared.published().gates);
+        self.states.forget();
     }
 
     /// What all workers counted since the start.

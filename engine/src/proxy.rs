@@ -526,7 +526,8 @@ impl<'a> Exchange<'a> {
                 }
                 Err(unreachable) => error = unreachable,
             }
-        } else if !matches!(failure.stage, Stage::Started { .. }) {
+        } else if self.flow.status.get() == 0 {
+            // Once its head was there the backend has been judged by that.
             self.blame(upstream, link.picked.member, error);
         }
         if !again || !is_retried(error) {

@@ -4,8 +4,9 @@
 
 use std::alloc::System;
 use std::io::{Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::net::TcpStream;
+use std::os::unix::net::UnixListener;
+use std::sync::{Mutex, PoisonError};
 
 use ringway_config::{Compiler, Source};
 use ringway_engine::{Engine, Names};
@@ -21,37 +22,70 @@ const REQUEST: &[u8] = b"GET /a?b=c HTTP/1.1\r\nHost: www.example.com\r\nAccept:
 const RESPONSE: &[u8] =
     b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nDate: Tue, 14 Jul 2026 08:00:00 GMT\r\n\r\nhello";
 
+/// A pool of one, whose backend answers.
+const ONE: Pool = Pool { strategy: "round_robin", backends: 1, ill: false };
+
+struct Pool {
+    strategy: &'static str,
+    /// Those that answer.
+    backends: usize,
+    /// There is another one, which refuses: each choice has to look at everybody.
+    ill: bool,
+}
+
 #[test]
 fn a_warm_connection_allocates_nothing_for_a_request() {
     for (driver, logs) in [("epoll", false), ("auto", false), ("auto", true)] {
-        let directory = tempfile::tempdir().expect("a folder");
-        let allocations = allocations_per_request(directory.path(), driver, logs);
+        let allocations = allocations_per_request(driver, logs, &ONE);
         println!("driver {driver}, access log {logs}: {allocations:.3} allocations for each request");
         // What remains is the clock's, ten times a second: the date as text and the like.
         assert!(allocations < 0.5, "{allocations}");
     }
 }
 
-fn allocations_per_request(directory: &Path, driver: &str, logs: bool) -> f64 {
-    let (front, back) = (directory.join("front"), directory.join("back"));
-    let listener = UnixListener::bind(&back).expect("a socket");
-    std::thread::spawn(move || answer(&listener));
-    let log = if logs { directory.join("log").display().to_string() } else { "off".into() };
+#[test]
+fn choosing_allocates_nothing() {
+    for strategy in ["round_robin", "random", "least_connections", "p2c", "ip_hash", "least_latency"] {
+        for ill in [false, true] {
+            let allocations = allocations_per_request("epoll", false, &Pool { strategy, backends: 2, ill });
+            println!("{strategy}, one ejected {ill}: {allocations:.3} allocations for each request");
+            assert!(allocations < 0.5, "{strategy}: {allocations}");
+        }
+    }
+}
+
+fn allocations_per_request(driver: &str, logs: bool, pool: &Pool) -> f64 {
+    // The other test must not allocate meanwhile.
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = if logs { folder.path().join("log").display().to_string() } else { "off".into() };
+    let path = |backend: usize| folder.path().join(backend.to_string());
+    for backend in 0..pool.backends {
+        let listener = UnixListener::bind(path(backend)).expect("a socket");
+        std::thread::spawn(move || answer(&listener));
+    }
+    let backend = |backend| {
+        let (path, weight) = (path(backend), 1 + backend % 2);
+        format!("{{ url = \"unix:{}\", weight = {weight} }}", path.display())
+    };
+    let backends: Vec<_> = (0..pool.backends + usize::from(pool.ill)).map(backend).collect();
     let text = format!(
         "[server]\nworkers = 1\ndriver = \"{driver}\"\n\n[access_log]\npath = \"{log}\"\n\n\
-         [[listeners]]\naddress = \"unix:{}\"\n\n\
-         [[upstreams]]\nname = \"b\"\nbackends = [{{ url = \"unix:{}\" }}]\n\n\
+         [[listeners]]\naddress = \"127.0.0.1:0\"\n\n\
+         [[upstreams]]\nname = \"b\"\nstrategy = \"{}\"\nbackends = [{}]\n\n\
          [[rules]]\nname = \"all\"\npath = \"/*\"\nupstream = \"b\"\n",
-        front.display(),
-        back.display()
+        pool.strategy,
+        backends.join(", ")
     );
     let source = Source { name: "test", text: &text };
     let compiled = Compiler::new().compile(&source).unwrap_or_else(|problems| {
         panic!("{}", problems.render(&source, false));
     });
     // Its worker ends with the process.
-    let _engine = Engine::start(compiled.snapshot.into(), Names::default()).expect("an engine");
-    let mut client = UnixStream::connect(&front).expect("a connection");
+    let engine = Engine::start(compiled.snapshot.into(), Names::default()).expect("an engine");
+    let address = engine.listeners().into_values().next().expect("a listener");
+    let mut client = TcpStream::connect(address).expect("a connection");
     (0..WARM_UP).for_each(|_| ask(&mut client));
     let region = Region::new(ALLOCATOR);
     (0..REQUESTS).for_each(|_| ask(&mut client));
@@ -73,7 +107,7 @@ fn answer(listener: &UnixListener) {
     }
 }
 
-fn ask(client: &mut UnixStream) {
+fn ask(client: &mut TcpStream) {
     client.write_all(REQUEST).expect("the proxy reads");
     let mut response = [0; 4096];
     let mut len = 0;

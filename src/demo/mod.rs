@@ -5,8 +5,10 @@ mod backends;
 mod config;
 mod tour;
 
+use std::fs::Permissions;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -18,6 +20,9 @@ use crate::logs;
 
 /// Where the demo listens when it is not told.
 const USUAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+/// The longest path of a folder with an admin socket: the system's bound is 107 bytes for the socket's.
+const FOLDER_BYTES_MAX: usize = 107 - "/".len() - Admin::SOCKET_NAME.len();
 
 /// Try Ringway: a proxy with small backends of its own.
 ///
@@ -67,8 +72,19 @@ struct Prepared {
 
 fn prepare(wanted: Option<SocketAddr>) -> io::Result<Prepared> {
     let listen = free_address(wanted)?;
-    let folder = tempfile::Builder::new().prefix("ringway-demo-").tempdir()?;
-    Ok(Prepared { listen, addresses: backends::start()?, folder })
+    Ok(Prepared { listen, addresses: backends::start()?, folder: new_folder()? })
+}
+
+/// A folder for the admin socket, which may not be everybody's: in the usual place, or in /tmp where TMPDIR names none or
+/// one whose path is too long for a socket.
+fn new_folder() -> io::Result<TempDir> {
+    let new_in = |parent: &Path| {
+        let only_own = Permissions::from_mode(0o700);
+        tempfile::Builder::new().prefix("ringway-demo-").permissions(only_own).tempdir_in(parent)
+    };
+    let usual = new_in(&std::env::temp_dir());
+    let fits = |folder: &TempDir| folder.path().as_os_str().len() <= FOLDER_BYTES_MAX;
+    usual.ok().filter(fits).map_or_else(|| new_in(Path::new("/tmp")), Ok)
 }
 
 fn serve(Prepared { listen, addresses, folder }: &Prepared) -> ExitCode {

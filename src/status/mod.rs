@@ -135,7 +135,7 @@ async fn watch(socket: &Path, json: bool, period: Duration) -> Result<(), Failur
             Err(fault @ Fault::Unwritten(_)) => return Err(Failure::new(socket, fault)),
             Err(Fault::NoAnswer(NoAnswer::Missing | NoAnswer::Abandoned)) if answered => {
                 crate::tell(format_args!(
-                    "nobody answers any more at {}: the program has ended",
+                    "nobody answers any more at {}: the program has ended, or its data_dir is another one now",
                     socket.display()
                 ));
                 return Ok(());

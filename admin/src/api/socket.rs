@@ -22,8 +22,8 @@ const FOLDER_MODE: u32 = 0o700;
 /// The right of everybody to put something of their own in a folder (POSIX `S_IWOTH`).
 const WRITABLE_BY_ALL: u32 = 0o002;
 
-/// Connections that wait to be accepted.
-const BACKLOG: i32 = 16;
+/// Connections that wait to be accepted; whoever finds it full and does not wait for room is refused.
+const BACKLOG: i32 = 128;
 
 /// A socket that listens. Dropped, it leaves nothing behind: neither its file nor the folder that was created for it.
 pub(crate) struct Socket {

@@ -98,7 +98,7 @@ pub(crate) enum Stage {
     Unsent,
     /// Something of the request was written, and all that was is kept; no byte of a response went to the client.
     Sent,
-    /// More went either way, but no final response has begun towards the client.
+    /// More went either way, or was made ready to, but no final response has begun towards the client.
     Answering,
     /// The client has a part of the response. `looks_complete`: closing would look like its end.
     Started { looks_complete: bool },
@@ -158,8 +158,8 @@ pub(crate) struct Flow {
     answered: Cell<bool>,
     /// The attempt has failed: what the client sends from now on waits for the next one, or for nobody.
     failed: Cell<bool>,
-    /// The client has got an interim response.
-    informed: Cell<bool>,
+    /// A head for the client is written where the request was, which so cannot be sent again.
+    answering: Cell<bool>,
     /// The request's side, while it waits to hear whether the backend has answered.
     undecided: RefCell<Option<Waker>>,
     /// The client has a part of the final response.
@@ -320,7 +320,7 @@ impl Relay<'_> {
 
     fn stage(&self) -> Stage {
         let flow = self.flow;
-        match (flow.started.get(), flow.informed.get() || !self.replay.is_whole()) {
+        match (flow.started.get(), flow.answering.get() || !self.replay.is_whole()) {
             (true, _) => Stage::Started { looks_complete: flow.looks_complete.get() },
             (false, true) => Stage::Answering,
             (false, false) => Stage::Sent,

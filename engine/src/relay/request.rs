@@ -36,7 +36,8 @@ impl Relay<'_> {
             if self.flow.failed.get() {
                 return Ok(false);
             }
-            if !input.is_empty() {
+            // Behind a body that an earlier attempt has sent whole stands the client's next request.
+            if !body.is_complete() && !input.is_empty() {
                 let part = body.read(input.filled_mut(), limits).map_err(|error| Error::Body(error.kind))?;
                 self.flow.count_request(part.data.len(), self.terms)?;
                 if self.flow.deaf.get() || self.flow.response_done.get() {

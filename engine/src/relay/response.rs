@@ -93,11 +93,10 @@ impl Relay<'_> {
         head_bytes: usize,
     ) -> Result<(), Error> {
         if self.asked.version == Version::Http11 {
-            out.clear();
             let changes = &self.terms.response;
+            self.give_up_request(out);
             changes.take_out(&mut head.fields, reply.filled(), false);
             outgoing::interim(out, head, reply.filled(), changes);
-            self.flow.informed.set(true);
             self.to_client(out).await?;
         }
         if head.status() == 100 && self.flow.awaits_continue.replace(false) {
@@ -172,11 +171,17 @@ impl Relay<'_> {
         outgoing::response(out, head, reply.filled(), &edits);
     }
 
-    /// From here on the response is the client's. What is left of the request in `out` goes: nothing is sent again now.
+    /// Empties `out` of the request for what goes to the client: nothing is sent again now.
+    fn give_up_request(&self, out: &mut Buf) {
+        self.flow.answering.set(true);
+        out.clear();
+    }
+
+    /// From here on the response is the client's.
     fn begin_answer(&self, out: &mut Buf, reply: &Buf, head: &mut ResponseHead) {
         self.attempt.answered(self.worker, head.status());
         self.flow.status.set(head.status());
-        out.clear();
+        self.give_up_request(out);
         self.terms.response.take_out(&mut head.fields, reply.filled(), false);
     }
 

@@ -13,7 +13,8 @@ use super::{Backend, Choice, Failed, Picked, Upstream};
 use crate::error::Error;
 use crate::worker::Worker;
 
-/// One request in so many is timed where the strategy does not need each of them: reading the clock has its price.
+/// One request in about so many is timed where the strategy does not need each of them: reading the clock has its price. How
+/// many are left out is drawn anew each time: a fixed number would meet the same backends again and again.
 const TIMED_EACH: u32 = 16;
 
 /// While it lives, an exchange or a tunnel runs at a backend.
@@ -85,23 +86,23 @@ impl Upstream {
         self.roster.members.get(member)
     }
 
-    /// Counts a request; the retry budget hears of it once in a while.
+    /// Counts a request; the retry budget hears of it once in a while, and of when it was.
     #[inline]
     pub(crate) fn count_request(&self, now_ms: u64) {
-        self.begun.set(self.begun.get() + 1);
-        if self.told_ms.get() != now_ms {
-            self.tell_budget(now_ms);
+        if self.begun_ms.get() != now_ms {
+            self.tell_budget();
+            self.begun_ms.set(now_ms);
         }
+        self.begun.set(self.begun.get() + 1);
     }
 
-    fn tell_budget(&self, now_ms: u64) {
-        self.told_ms.set(now_ms);
-        self.roster.state.budget.deposit(self.begun.take(), now_ms);
+    fn tell_budget(&self) {
+        self.roster.state.budget.deposit(self.begun.take(), self.begun_ms.get());
     }
 
     /// Takes a retry out of the budget; `false` when none is left.
     pub(crate) fn withdraw_retry(&self, now_ms: u64) -> bool {
-        self.tell_budget(now_ms);
+        self.tell_budget();
         let withdrawn = self.roster.state.budget.withdraw(now_ms);
         self.roster.state.retries.fetch_add(u64::from(withdrawn), Relaxed);
         withdrawn
@@ -132,9 +133,9 @@ impl Upstream {
     /// A try begins.
     #[inline]
     pub(crate) fn begin_try(&self, picked: Picked) -> Try<'_> {
-        let count = self.tries.get().wrapping_add(1);
-        self.tries.set(count);
-        let timed = self.roster.config.strategy == Strategy::LeastLatency || count.is_multiple_of(TIMED_EACH);
+        let untimed = self.untimed.get();
+        let timed = self.roster.config.strategy == Strategy::LeastLatency || untimed == 0;
+        self.untimed.set(if timed { fastrand::u32(..2 * TIMED_EACH) } else { untimed - 1 });
         Try { upstream: self, picked, began: timed.then(Instant::now) }
     }
 

@@ -37,10 +37,11 @@ pub(crate) struct RetryBudget {
 }
 
 impl RetryBudget {
-    /// Counts requests that began; a worker tells several at once. `now_ms` is in milliseconds since the process started.
-    pub(crate) fn deposit(&self, requests: u64, now_ms: u64) {
+    /// Counts requests that began at `began_ms`, in milliseconds since the process started. A worker tells several at once, and
+    /// not at once; those that began long ago count no more.
+    pub(crate) fn deposit(&self, requests: u64, began_ms: u64) {
         if requests > 0 {
-            self.requests.add(requests, bucket(now_ms));
+            self.requests.add_in_time(requests, bucket(began_ms));
         }
     }
 
@@ -87,6 +88,12 @@ impl Bucket {
         Self { number: word >> 32, count: word & u64::from(u32::MAX) }
     }
 
+    /// With so many more in its own time, or in that of the bucket of this number, if that is later.
+    fn and(self, count: u64, number: u64) -> Self {
+        let before = if self.number >= number { self } else { Self { number, count: 0 } };
+        Self { count: before.count + count, ..before }
+    }
+
     fn pack(self) -> u64 {
         self.number << 32 | self.count.min(u64::from(u32::MAX))
     }
@@ -96,14 +103,18 @@ impl Buckets {
     /// Adds to a bucket, or to a later one that has taken its place: some worker's clock is behind. Gives the number of that which it
     /// was.
     fn add(&self, count: u64, number: u64) -> u64 {
-        let added = |word| {
-            let present = Bucket::unpack(word);
-            let before = if present.number >= number { present } else { Bucket { number, count: 0 } };
-            Bucket { number: before.number, count: before.count + count }
-        };
+        let added = |word| Bucket::unpack(word).and(count, number);
         let slot = self.slot(number);
         let (Ok(before) | Err(before)) = slot.fetch_update(SeqCst, Relaxed, |word| Some(added(word).pack()));
         added(before).number
+    }
+
+    /// Adds to a bucket, unless a later one has taken its place.
+    fn add_in_time(&self, count: u64, number: u64) {
+        let in_time = |word| Some(Bucket::unpack(word)).filter(|bucket| bucket.number <= number);
+        let added = |word| Some(in_time(word)?.and(count, number).pack());
+        // An error says that it came too late.
+        let _ = self.slot(number).fetch_update(SeqCst, Relaxed, added);
     }
 
     /// Takes one back, unless its bucket's time is over.
@@ -172,9 +183,14 @@ mod tests {
         assert_eq!(budget.allowed(bucket(round_ms)), RETRIES_MIN);
         budget.deposit(100, round_ms);
         assert_eq!(withdraw_all(&budget, round_ms), 20);
-        // A worker's clock that is a round behind counts now.
+        // Who tells of it that late tells nothing new.
         budget.deposit(100, 0);
-        assert_eq!(withdraw_all(&budget, round_ms), 20);
+        assert_eq!(withdraw_all(&budget, round_ms), 0);
+        // A retry counts in any case.
+        let (began_ms, behind_ms) = (2 * round_ms, round_ms);
+        budget.deposit(100, began_ms);
+        assert_eq!(withdraw_all(&budget, began_ms), 20);
+        assert!(!budget.withdraw(behind_ms));
     }
 
     /// Every retry against a plain list of all that happened.

@@ -10,6 +10,8 @@ mod latency;
 mod pick;
 mod pool;
 mod queue;
+#[cfg(test)]
+mod simulation;
 mod state;
 
 use std::cell::Cell;
@@ -50,10 +52,10 @@ pub(crate) struct Upstream {
     pub(crate) endpoints: Vec<Endpoint>,
     /// Requests that began here and that the retry budget was not told of.
     begun: Cell<u64>,
-    /// When it was told last.
-    told_ms: Cell<u64>,
-    /// Tries that began here.
-    tries: Cell<u32>,
+    /// When that was, in milliseconds since the process started: all in one tick.
+    begun_ms: Cell<u64>,
+    /// Tries until the next one that is timed.
+    untimed: Cell<u32>,
 }
 
 impl Upstream {
@@ -79,8 +81,8 @@ impl Upstream {
             picker: Picker::new(roster, fastrand::Rng::new()),
             roster: roster.clone(),
             begun: Cell::new(0),
-            told_ms: Cell::new(0),
-            tries: Cell::new(0),
+            begun_ms: Cell::new(0),
+            untimed: Cell::new(0),
         }
     }
 }

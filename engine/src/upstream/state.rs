@@ -1,8 +1,8 @@
 //! What all workers know together about upstreams and backends: what runs, who is ill, who waits. It belongs to identities
 //! (an upstream's name; within it, a backend's address), not to configurations, and lives on while one names them.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex};
 
 use ringway_config::{BackendAddress, Snapshot};
@@ -129,30 +129,23 @@ impl States {
 }
 
 impl States {
-    /// Forgets what is not among these and where nothing runs and nobody waits.
-    pub(crate) fn forget(&mut self, rosters: &[Arc<Roster>], gates: &[Arc<Gate>]) {
-        let named: HashMap<_, _> = rosters.iter().map(|roster| (&*roster.config.name, roster)).collect();
-        self.upstreams.retain(|name, known| {
-            let roster = named.get(&**name);
-            known.forget(roster.map_or(&[][..], |roster| &roster.members));
-            roster.is_some() || !is_idle(&known.state.gate) || !known.backends.is_empty()
+    /// Forgets what nobody else holds: no publication, no worker's view of an older one, no exchange, no tunnel. Who still goes
+    /// by an older one counts where the present one looks, should it name the same again.
+    pub(crate) fn forget(&mut self) {
+        self.upstreams.retain(|_, known| {
+            known.backends.retain(|_, state| is_held(state));
+            is_held(&known.state) || is_held(&known.state.gate) || !known.backends.is_empty()
         });
-        let present: HashSet<_> = gates.iter().map(Arc::as_ptr).collect();
-        self.sites.retain(|_, gate| present.contains(&Arc::as_ptr(gate)) || !is_idle(gate));
+        self.sites.retain(|_, gate| is_held(gate));
     }
 }
 
-/// Whether nothing runs and nobody waits.
-fn is_idle(gate: &Gate) -> bool {
-    gate.running() == 0 && gate.waiting() == 0
+/// Whether somebody has it beside the registry, from which nobody else takes it.
+fn is_held<T>(known: &Arc<T>) -> bool {
+    Arc::strong_count(known) > 1
 }
 
 impl Known {
-    fn forget(&mut self, members: &[Member]) {
-        let present: HashSet<_> = members.iter().map(|member| &member.address).collect();
-        self.backends.retain(|address, state| present.contains(address) || state.running.load(Relaxed) > 0);
-    }
-
     fn new(name: &str) -> Self {
         let state = UpstreamState {
             name: name.into(),

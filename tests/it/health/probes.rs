@@ -100,7 +100,7 @@ fn a_probe_that_is_answered_without_end_ends(driver: Driver) {
     assert!(events(&proxy, "backend_ejected").is_empty());
     for (beginning, more, failed) in [
         ("HTTP/1.1 200 OK\r\nA: ", "b", "no response head in time"),
-        ("HTTP/1.1 200 OK\r\n", "A: 1\r\nB: 2\r\nC: 3\r\n", "no response head in time"),
+        ("HTTP/1.1 200 OK\r\n", "A: 1\r\n", "no response head in time"),
         ("", "HTTP/1.1 102 Processing\r\n\r\n", "no response head in time"),
         ("", "garbage\r\n\r\n", "the response is no HTTP"),
     ] {

@@ -99,7 +99,7 @@ fn it_tells_why_a_backend_gets_nothing() {
 fn it_tells_what_the_last_probe_found() {
     let dead = format!("127.0.0.1:{}", free_port());
     let config = Config::new(Driver::Epoll).upstream("app", &[format!("http://{dead}")]);
-    let watched = "health = { active = true, probe_interval = \"100ms\", fall = 1 }";
+    let watched = "health = { active = true, probe_interval = \"1s\", fall = 1 }";
     let proxy = start(config.section(watched).rule_to("all", "/*", "app"));
     let backend = || find(&status(&socket(&proxy))["upstreams"], "name", "app")["backends"][0].clone();
     wait_until("it is ejected by a probe", || backend()["cause"] == "probe_failed");

@@ -120,8 +120,9 @@ fn a_terminal_gets_colours_its_own_width_and_one_status_over_the_other() {
     );
     let (mut child, log) = on_terminal(&["--watch=1"], "1");
     let line = log.wait_for_nth(0, "\x1b[Hringway ", 1);
-    kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGINT).expect("it runs");
-    assert_eq!(end_of(&mut child).signal(), Some(Signal::SIGINT as i32));
+    // Not SIGINT, which a shell has its background jobs ignore.
+    kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGTERM).expect("it runs");
+    assert_eq!(end_of(&mut child).signal(), Some(Signal::SIGTERM as i32));
     // Of twelve lines one is the cursor's, and one tells of those for which there is no room.
     let text = log.text();
     let first = text.split("\x1b[J").next().expect("a status");
@@ -246,8 +247,17 @@ fn strange_answers_are_told() {
 
 #[test]
 fn the_demos_line_shows_the_demo() {
+    let home = tempfile::tempdir().expect("a directory");
+    let long = home.path().join("x".repeat(100));
+    fs::create_dir(&long).expect("a folder");
+    // One that a socket can be in, one that is too long for that, and one that is not there.
+    [home.path(), &long, Path::new("/not/there")].into_iter().for_each(assert_the_demos_line);
+    assert_eq!(fs::read_dir(&long).expect("a folder").count(), 0);
+}
+
+fn assert_the_demos_line(temporary: &Path) {
     let mut command = ringway();
-    command.args(["demo", "--listen", "127.0.0.1:0"]);
+    command.args(["demo", "--listen", "127.0.0.1:0"]).env("TMPDIR", temporary);
     let mut proxy = Proxy::run(tempfile::tempdir().unwrap(), &mut command);
     wait_until("the lines to try are printed", || proxy.stdout().contains("Ctrl-C ends the demo"));
     let printed = proxy.stdout();

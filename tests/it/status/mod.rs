@@ -6,25 +6,19 @@ mod socket;
 
 use crate::harness::config::Config;
 use crate::harness::proxy::{Proxy, ringway};
+use crate::harness::status::admin;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// The file's section for an admin socket in `folder`.
-fn admin(folder: &Path) -> String {
-    format!("[admin]\ndata_dir = {folder:?}")
-}
-
 /// Starts with an admin socket in the folder `data` of the proxy's directory.
 fn start(config: Config) -> Proxy {
-    let directory = tempfile::tempdir().expect("a directory");
-    let section = admin(&directory.path().join("data"));
-    Proxy::start_in(directory, &config.section(&section))
+    Proxy::watched(config)
 }
 
 /// The admin socket of a proxy that [`start`] started.
 fn socket(proxy: &Proxy) -> PathBuf {
-    proxy.directory().join("data/admin.sock")
+    proxy.admin_socket()
 }
 
 /// What curl prints when it asks the socket.

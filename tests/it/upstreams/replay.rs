@@ -15,6 +15,7 @@ on_both_drivers![
     a_body_that_comes_slowly_is_sent_again_whole,
     a_body_is_sent_again_more_than_once,
     a_body_goes_on_where_the_failure_found_it,
+    what_stands_behind_a_body_is_no_part_of_it,
     a_body_that_is_too_long_to_keep_is_not_sent_again,
     a_body_of_64_kib_is_kept,
     trailers_and_extensions_do_not_come_back,
@@ -157,6 +158,29 @@ fn a_body_goes_on_where_the_failure_found_it(driver: Driver) {
             client.response()
         });
         assert!(answer.body == body, "{framed:?}: {}", answer.status);
+    }
+}
+
+/// A body came in two pieces, the second one with the next request, and the first backend went at its end.
+fn what_stands_behind_a_body_is_no_part_of_it(driver: Driver) {
+    for framed in FRAMINGS {
+        let ill = Backend::script(|visit| Goes::AtTheEnd.serve(visit));
+        let good = Backend::script(|visit| {
+            while let Some(request) = visit.request() {
+                let answer = format!("{} with {}", request.head.target(), request.body.len());
+                visit.send(response("200 OK", "", answer.as_bytes()));
+            }
+        });
+        let proxy = Proxy::start(&ill_first(driver, &[ill.url()], &good.url(), ""));
+        let mut client = proxy.client();
+        let (head, body) = framed.put(&noise(3_000));
+        let (first, rest) = body.split_at(1_000);
+        client.send(head).send(first);
+        ill.wait_for_requests(1);
+        client.send([rest, b"PUT /next HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\nnext"].concat());
+        let answers = [client.response().text(), client.response().text()];
+        assert_eq!(answers, ["/ with 3000", "/next with 4"], "{framed:?}");
+        assert_eq!((ill.requests(), good.requests(), good.accepts()), (2, 2, 1), "{framed:?}");
     }
 }
 

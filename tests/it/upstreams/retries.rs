@@ -29,6 +29,7 @@ on_both_drivers![
     an_idempotency_key_makes_a_post_repeatable,
     garbage_is_an_answer_to_a_post_and_not_to_a_get,
     a_response_that_breaks_in_its_head_is_repeated,
+    a_response_that_breaks_right_behind_its_head_is_not_repeated,
     a_response_that_has_begun_is_not_repeated,
     a_timeout_is_not_repeated,
     all_tries_share_one_timeout,
@@ -199,6 +200,20 @@ fn a_response_that_breaks_in_its_head_is_repeated(driver: Driver) {
         assert_eq!((answer.status, answer.body.as_slice()), (200, HELLO), "after {half:?}");
         assert!(!answer.head.fields.has("x-half"));
         assert_eq!(ill.requests(), 1);
+    }
+}
+
+/// Nothing of it went to the client yet, but its head was made ready to, in the request's place.
+fn a_response_that_breaks_right_behind_its_head_is_not_repeated(driver: Driver) {
+    for status in ["200 OK", "404 Not Found", "503 Service Unavailable"] {
+        let ill = Backend::script(move |visit| {
+            visit.head();
+            visit.send(format!("HTTP/1.1 {status}\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"));
+        });
+        let good = Backend::says_hello();
+        let proxy = Proxy::start(&ill_first(driver, &[ill.url()], &good.url(), ""));
+        proxy.client().get("/").assert_error(502, "upstream_bad_response");
+        assert_eq!((ill.requests(), good.requests()), (1, 0), "{status}");
     }
 }
 

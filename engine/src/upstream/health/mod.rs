@@ -161,7 +161,7 @@ impl Health {
         Mark(self.mark.load(Relaxed))
     }
 
-    fn past(&self) -> MutexGuard<'_, History> {
+    pub(super) fn past(&self) -> MutexGuard<'_, History> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -153,7 +153,7 @@ mod tests {
 
     use ringway_config::Strategy::IpHash;
 
-    use super::super::tests::{asking, counts, is_by_chance, member, roster};
+    use super::super::tests::{asking, counts, floats, is_by_chance, member, roster};
     use super::super::{Asking, Tried};
     use super::*;
     use crate::upstream::state::Member;
@@ -238,6 +238,43 @@ mod tests {
         }
     }
 
+    /// As many as its share, within four standard deviations, from all others alike.
+    #[test]
+    fn a_new_one_takes_its_share_and_no_more() {
+        for (weights, new) in [(&[1, 1, 1, 1][..], 1), (&[2, 1, 3], 4), (&[5, 5], 1)] {
+            let mut listed = roster(IpHash, weights);
+            let before = choices(&listed);
+            listed.members.push(member(77, new));
+            let mut lost = vec![0; weights.len()];
+            for (before, after) in before.iter().zip(choices(&listed)) {
+                assert!(after == *before || after == weights.len());
+                lost[*before] += u64::from(after != *before);
+            }
+            let share = f64::from(new) / f64::from(weights.iter().sum::<u16>() + new);
+            let clients = f64::from(CLIENTS);
+            let (moved, deviation) =
+                (lost.iter().sum::<u64>() as f64, (clients * share * (1.0 - share)).sqrt());
+            assert!((moved - clients * share).abs() < 4.0 * deviation, "{moved} of {share}");
+            is_by_chance(&lost, &floats(weights));
+        }
+    }
+
+    #[test]
+    fn clients_with_ipv6_addresses_are_balanced_too() {
+        let roster = roster(IpHash, &[1, 2, 3]);
+        let picker = roster.picker(1);
+        // Networks of which each has one client, and clients of one network.
+        for place in [64, 0] {
+            let mut picked = [0; 3];
+            for number in 0..20_000_u128 {
+                let client = Ipv6Addr::from_bits(0x2001_0db8 << 96 | number << place);
+                let asking = Asking { client: Some(client.into()), ..asking(0, 0) };
+                picked[picker.pick(&roster, &asking).unwrap().member] += 1;
+            }
+            is_by_chance(&picked, &[1.0, 2.0, 3.0]);
+        }
+    }
+
     #[test]
     fn a_weight_that_changes_moves_clients_in_one_direction() {
         let light = roster(IpHash, &[1, 2, 2]);
@@ -309,12 +346,20 @@ mod tests {
 
     #[test]
     fn all_workers_agree() {
-        let roster = roster(IpHash, &[2, 1, 1]);
+        let mut roster = roster(IpHash, &[2, 1, 1]);
+        roster.configure(|config| config.slow_start = Duration::from_secs(10));
         let workers = [roster.picker(1), roster.picker(2)];
-        for client in 0..CLIENTS {
-            let [one, other] = workers.each_ref().map(|worker| worker.pick(&roster, &asking(client, 0)));
-            assert_eq!(one, other);
-        }
+        let agree = |now_ms| {
+            for client in 0..CLIENTS {
+                let choices = workers.each_ref().map(|worker| worker.pick(&roster, &asking(client, now_ms)));
+                assert_eq!(choices[0], choices[1]);
+            }
+        };
+        agree(0);
+        roster.take_away(1);
+        agree(0);
+        roster.bring_back(1, 1_000);
+        agree(5_000);
     }
 
     #[test]

@@ -13,6 +13,8 @@
 mod field;
 mod hash;
 mod least;
+#[cfg(test)]
+mod load;
 mod odds;
 #[cfg(test)]
 mod tests;

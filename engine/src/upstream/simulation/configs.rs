@@ -86,7 +86,7 @@ fn upstream(text: &mut String, name: &str, rng: &mut fastrand::Rng) {
 }
 
 fn admission(text: &mut String, rng: &mut fastrand::Rng) {
-    let max_active = [0, 1, 2, 3, 8][rng.usize(..5)];
+    let max_active = [0, 0, 1, 4, 20][rng.usize(..5)];
     let (max_queued, queue_timeout_s, count_tunnels) = (rng.u8(..7), rng.u8(1..20), rng.bool());
     writeln!(
         text,

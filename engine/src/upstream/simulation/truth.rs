@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use ringway_config::{Admission, OnNoBackend};
 
@@ -53,6 +54,14 @@ pub(super) struct Truth {
     pub(super) budgets: BTreeMap<Arc<str>, TrueBudget>,
     /// Who must have been woken since it was looked last.
     pub(super) woken: Vec<(Queue, u64)>,
+    /// How often things happened.
+    pub(super) seen: BTreeMap<&'static str, u64>,
+}
+
+impl Truth {
+    pub(super) fn see(&mut self, what: &'static str) {
+        *self.seen.entry(what).or_default() += 1;
+    }
 }
 
 /// A gate: who is within, and who stands before it.
@@ -60,6 +69,7 @@ pub(super) struct Truth {
 pub(super) struct TrueGate {
     max_active: usize,
     max_queued: usize,
+    pub(super) timeout: Duration,
     pub(super) inside: BTreeSet<u64>,
     pub(super) line: VecDeque<u64>,
     pub(super) gate: Weak<Gate>,
@@ -145,8 +155,9 @@ impl TrueBudget {
         self.requests.push((now_ms, view));
     }
 
-    /// Holds the budget's answer to a view's worker against what was begun and retried.
-    pub(super) fn withdraw(&mut self, granted: bool, now_ms: u64, view: (usize, u64)) {
+    /// Holds the budget's answer to a view's worker against what was begun and retried. Whether more were retried than may be
+    /// in any case.
+    pub(super) fn withdraw(&mut self, granted: bool, now_ms: u64, view: (usize, u64)) -> bool {
         let retried = |within_ms| self.retries.iter().filter(|&&at_ms| at_ms + within_ms > now_ms).count();
         let requested = |within_ms, of_all| {
             let recent = self.requests.iter().filter(|(at_ms, _)| at_ms + within_ms > now_ms);
@@ -156,13 +167,15 @@ impl TrueBudget {
         if granted {
             let allowed = allowed(requested(BUDGET_MS, true));
             assert!(retried(BUDGET_MS) < allowed, "one retry more than {allowed}");
-            self.retries.push(now_ms);
         } else {
             // The worker has told of all that began at its view; of others the budget may not have heard yet.
             let allowed = allowed(requested(BUDGET_MS - BUDGET_BLUR_MS, false));
             let retried = retried(BUDGET_MS + BUDGET_BLUR_MS);
             assert!(retried >= allowed, "{retried} retries were let through, and no more of {allowed}");
         }
+        let beyond_the_first = retried(BUDGET_MS) >= BUDGET_MIN;
+        self.retries.extend(granted.then_some(now_ms));
+        beyond_the_first
     }
 }
 
@@ -177,6 +190,7 @@ impl Truth {
         known.gate = Arc::downgrade(gate);
         known.max_active = admission.max_active as usize;
         known.max_queued = admission.max_queued as usize;
+        known.timeout = admission.queue_timeout;
         self.admit(queue);
     }
 
@@ -255,8 +269,7 @@ impl Truth {
         let members = &roster.members;
         let only_own = members.iter().all(|member| member.is_own);
         let any = roster.config.health.on_no_backend == OnNoBackend::Any;
-        let was_tried =
-            |member: &Member| tried.iter().any(|&tried| members[tried].address == member.address);
+        let was_tried = |member: &Member| tried.iter().any(|&tried| members[tried].address == member.address);
         let ranks = [
             (Standing::Alive, false, Choice::Strategy),
             (Standing::Alive, true, Choice::Backup),
