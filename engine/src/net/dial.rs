@@ -5,12 +5,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::driver;
 use super::stream::Stream;
+use super::task;
 
 /// Where a backend listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -39,9 +40,22 @@ pub(crate) enum DialError {
     Failed(io::Error),
 }
 
+/// Between two looks whether a full line of connections has room again.
+const FULL_PAUSE: Duration = Duration::from_millis(2);
+
 /// Connects to `address` within `timeout`.
 pub(crate) async fn dial(address: &Address, timeout: Duration) -> Result<Stream, DialError> {
-    let socket = begin(address).map_err(DialError::Failed)?;
+    let began = Instant::now();
+    let socket = loop {
+        match begin(address) {
+            Err(error) if is_full(address, &error) && began.elapsed() < timeout => {
+                task::sleep(FULL_PAUSE).await
+            }
+            Err(error) if is_full(address, &error) => return Err(DialError::Timeout),
+            begun => break begun.map_err(DialError::Failed)?,
+        }
+    };
+    let timeout = timeout.saturating_sub(began.elapsed());
     let probe = socket.try_clone().map_err(DialError::Failed)?;
     let stream = Stream::adopt(socket).map_err(DialError::Failed)?;
     #[expect(
@@ -58,6 +72,12 @@ pub(crate) async fn dial(address: &Address, timeout: Duration) -> Result<Stream,
     }
     probe.set_nonblocking(driver::needs_nonblocking()).map_err(DialError::Failed)?;
     Ok(stream)
+}
+
+/// A listener takes no more connections until it has accepted one. Over TCP the system waits for that; a Unix socket says it
+/// at once (connect(2), EAGAIN).
+fn is_full(address: &Address, error: &io::Error) -> bool {
+    matches!(address, Address::Unix(_)) && error.kind() == io::ErrorKind::WouldBlock
 }
 
 /// A socket on which a connection is being made.

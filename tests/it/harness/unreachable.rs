@@ -1,7 +1,9 @@
 //! Backends that cannot be connected to.
 
 use socket2::{Domain, SockAddr, Socket, Type};
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 /// A listening socket whose queue is full and stays so: the kernel drops further SYNs to it, and connecting hangs.
@@ -21,6 +23,44 @@ impl Unaccepting {
     /// As a rule's `target` takes it.
     pub fn url(&self) -> String {
         self.url.clone()
+    }
+}
+
+/// A listening Unix socket whose queue is full until it is told to serve: connecting fails meanwhile, and could not wait.
+pub struct Crowded {
+    url: String,
+    address: SockAddr,
+    listener: Socket,
+}
+
+impl Crowded {
+    pub fn on_unix(path: &Path) -> Self {
+        let address = SockAddr::unix(path).expect("a short path");
+        let listener = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket");
+        listener.bind(&address).expect("a free path");
+        listener.listen(0).expect("a short backlog");
+        let crowded = Crowded { url: format!("unix:{}", path.display()), address, listener };
+        crowded.fill();
+        crowded
+    }
+
+    /// Puts into the queue the one that it has room for.
+    pub fn fill(&self) {
+        let one = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket");
+        one.connect(&self.address).expect("room for one");
+    }
+
+    /// As a rule's `target` takes it.
+    pub fn url(&self) -> String {
+        self.url.clone()
+    }
+
+    /// Lets go of who is in the queue, and answers the next one's first request with `answer`.
+    pub fn serve(&self, answer: &[u8]) {
+        drop(self.listener.accept().expect("the one in the queue"));
+        let (mut next, _) = self.listener.accept().expect("the next one");
+        next.read(&mut [0; 4096]).expect("a request");
+        next.write_all(answer).expect("room for an answer");
     }
 }
 

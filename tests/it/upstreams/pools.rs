@@ -9,6 +9,7 @@ use crate::harness::client::Client;
 use crate::harness::config::{Config, Driver};
 use crate::harness::holding::Holding;
 use crate::harness::proxy::Proxy;
+use crate::harness::unreachable::Crowded;
 use crate::harness::{on_both_drivers, wait_until};
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
@@ -22,6 +23,7 @@ on_both_drivers![
     a_smaller_keepalive_closes_the_surplus,
     unix_backends_take_turns_with_others,
     a_unix_backend_that_goes_is_replaced,
+    a_unix_backend_whose_queue_is_full_is_waited_for,
 ];
 
 /// Runs `count` requests at once, from as many clients, so that there are as many connections to `backend`.
@@ -183,4 +185,22 @@ fn a_unix_backend_that_goes_is_replaced(driver: Driver) {
     std::fs::remove_file(directory.path().join("backend.sock")).expect("the socket's file");
     let _back = on_unix(&directory);
     wait_until("it is back", || client.get("/").text() == "unix");
+}
+
+/// As over TCP, where the system waits.
+fn a_unix_backend_whose_queue_is_full_is_waited_for(driver: Driver) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let crowded = Crowded::on_unix(&directory.path().join("socket"));
+    let proxy = Proxy::watched(pool(driver, &[crowded.url()], "timeouts = { connect = \"20s\" }"));
+    let mut client = proxy.client();
+    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    proxy.wait_for_upstream("u", 1, 0);
+    crowded.serve(&response("200 OK", "", HELLO));
+    assert_eq!(
+        (client.response().status, proxy.upstream_status("u")["retries"]["total"].as_u64()),
+        (200, Some(0))
+    );
+    proxy.reload_watched(&pool(driver, &[crowded.url()], "timeouts = { connect = \"300ms\" }"));
+    crowded.fill();
+    proxy.client().get("/").assert_error(504, "upstream_connect_timeout");
 }

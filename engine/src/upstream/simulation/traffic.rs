@@ -30,13 +30,15 @@ const FAILURES: [Failed; 6] = [
 pub(super) struct Request {
     pub(super) number: u64,
     worker: usize,
-    /// Its worker and that one's generation, when it came.
+    /// Its worker and the generation of that one's view that it goes by.
     view: (usize, u64),
     pub(super) upstream: Rc<Upstream>,
     /// The gates before it, the next one last.
     ahead: Vec<Gateway>,
     /// Those behind which it is.
     held: Vec<Gateway>,
+    /// It had to wait at a gate.
+    waited: bool,
     pub(super) phase: Phase,
 }
 
@@ -96,6 +98,7 @@ impl World {
             upstream,
             ahead,
             held: Vec::new(),
+            waited: false,
             phase: Phase::Comes,
         });
     }
@@ -108,6 +111,7 @@ impl World {
                 Ok(None) => request.held.push(gateway),
                 Ok(Some(ticket)) => {
                     assert_eq!(ticket.timeout(), self.truth.gate(&gateway.queue).timeout);
+                    request.waited = true;
                     let until_ms = self.now_ms + ticket.timeout().as_millis() as u64;
                     request.phase = Phase::AtGate { gateway, ticket, until_ms };
                     return self.requests.push(request);
@@ -118,6 +122,9 @@ impl World {
                     return self.end(request);
                 }
             }
+        }
+        if request.waited {
+            self.renew(&mut request);
         }
         self.find_backend(request);
     }
@@ -257,12 +264,7 @@ impl World {
         let known = line.iter_mut().find(|(number, _)| *number == request.number).expect("it is in line");
         assert_eq!(called.is_ready(), std::mem::take(&mut known.1), "{queue:?}");
         if called.is_ready() {
-            self.look(request.worker);
-            let view = &self.workers[request.worker].view;
-            if let Some(upstream) = view.again(&request.upstream) {
-                request.view = (request.worker, view.generation);
-                request.upstream = upstream;
-            }
+            self.renew(&mut request);
             if !self.is_absent(&request.upstream.roster) {
                 self.leave_line(&queue, request.number);
                 drop(place);
@@ -273,6 +275,16 @@ impl World {
         }
         request.phase = Phase::Absent { place, until_ms };
         self.requests.push(request);
+    }
+
+    /// It sees its upstream as it is now, if there still is one.
+    fn renew(&mut self, request: &mut Request) {
+        self.look(request.worker);
+        let view = &self.workers[request.worker].view;
+        if let Some(upstream) = view.again(&request.upstream) {
+            request.view = (request.worker, view.generation);
+            request.upstream = upstream;
+        }
     }
 
     fn leave_line(&mut self, queue: &Queue, number: u64) {
