@@ -213,11 +213,16 @@ impl Engine {
         let published = Arc::new(published);
         let old = self.shared.publish(published.clone());
         self.retired.push(old);
+        self.keep_bounds();
+        // Addresses may have come for those who wait for one.
+        published.rosters.iter().for_each(|roster| roster.state.absence.call_all());
+    }
+
+    /// Brings back who may not be away any more.
+    fn keep_bounds(&self) {
         let now_ms = self.shared.now_ms();
-        for roster in &published.rosters {
+        for roster in &self.shared.published().rosters {
             roster.keep_bounds(now_ms).into_iter().for_each(|event| self.shared.events.push(event));
-            // Addresses may have come for those who wait for one.
-            roster.state.absence.call_all();
         }
     }
 
@@ -302,6 +307,8 @@ impl Engine {
     pub fn housekeeping(&mut self) {
         self.retired.retain(|published| Arc::strong_count(published) > 1);
         self.states.forget();
+        // A worker may have ejected by the bounds of the configuration before.
+        self.keep_bounds();
     }
 
     /// What all workers counted since the start.

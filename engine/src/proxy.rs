@@ -29,7 +29,7 @@ use crate::upstream::{self, Backend, Failed, GateHandle, Picked, Upstream};
 use crate::view::{Settings, View};
 use crate::worker::{Heads, Worker};
 
-use course::{Course, Link, Parcel, Place, Places, Renewal};
+use course::{Course, Link, Parcel, Patience, Place, Places, Renewal};
 use here::Local;
 
 /// Why a request is sent once more to the same backend.
@@ -282,7 +282,9 @@ impl<'a> Exchange<'a> {
         self.pack(&mut target, &link, &mut parcel, heads, input).map_err(Failure::unsent)?;
         let upstream = target.upstream.clone();
         loop {
-            let result = self.attempt(&upstream, &link, &course, &mut parcel, input, heads).await;
+            let response = self.terms().timeouts.response;
+            let patience = course.patience(response, response);
+            let result = self.attempt(&upstream, &link, patience, &mut parcel, input, heads).await;
             let failure = match result {
                 Ok(Done::Complete(complete)) => {
                     if complete.backend_reusable {
@@ -301,7 +303,10 @@ impl<'a> Exchange<'a> {
                 }
                 Err(failure) => failure,
             };
-            link = self.next(&upstream, link, &mut course, failure, repeatable).await?;
+            if let Some(sent_ms) = self.flow.sent_ms() {
+                course.spend(sent_ms, self.worker.now_ms());
+            }
+            link = self.next(&upstream, link, &mut course, failure, repeatable, patience).await?;
             self.flow.begin_again();
             self.repack(&target, &link, &mut parcel, &heads.request);
         }
@@ -315,11 +320,12 @@ impl<'a> Exchange<'a> {
             None => None,
         };
         let for_tunnels = target.upstream.roster.config.admission.count_tunnels;
+        let before = self.queued;
         let upstream = self.enter(&target.upstream.gate, for_tunnels).await?;
         if !self.queued.is_zero() {
             self.renew(&mut target.upstream);
         }
-        self.available(&mut target.upstream).await?;
+        self.available(&mut target.upstream, self.queued - before).await?;
         target.upstream.count_request(self.worker.now_ms());
         Ok(Places { site, upstream })
     }
@@ -337,8 +343,8 @@ impl<'a> Exchange<'a> {
         Ok(Place { gate: gate.clone(), for_tunnels })
     }
 
-    /// Waits for a backend, where the upstream says so.
-    async fn available(&mut self, upstream: &mut Rc<Upstream>) -> Result<(), Error> {
+    /// Waits for a backend, where the upstream says so. The request has `waited` there already.
+    async fn available(&mut self, upstream: &mut Rc<Upstream>, waited: Duration) -> Result<(), Error> {
         let waits = |upstream: &Upstream| upstream.roster.config.health.on_no_backend == OnNoBackend::Wait;
         if !waits(upstream) || upstream.roster.has_available() {
             return Ok(());
@@ -346,14 +352,15 @@ impl<'a> Exchange<'a> {
         let began = Instant::now();
         // Joined before it is looked again: a call in between is not missed.
         let place = upstream.roster.state.absence.join()?;
-        let mut waited = Ok(());
-        while waited.is_ok() && waits(upstream) && !upstream.roster.has_available() {
-            let left = upstream.roster.config.admission.queue_timeout.saturating_sub(began.elapsed());
-            waited = place.wait(self.worker, self.client, self.asked.client_look(), left).await;
+        let mut result = Ok(());
+        while result.is_ok() && waits(upstream) && !upstream.roster.has_available() {
+            let queue_timeout = upstream.roster.config.admission.queue_timeout;
+            let left = queue_timeout.saturating_sub(waited + began.elapsed());
+            result = place.wait(self.worker, self.client, self.asked.client_look(), left).await;
             self.renew(upstream);
         }
         self.queued += began.elapsed();
-        waited
+        result
     }
 
     /// An upstream as the present configuration has it, when it still does.
@@ -376,21 +383,19 @@ impl<'a> Exchange<'a> {
             course.asking.now_ms = now_ms;
             let picked = upstream.picker.pick(&upstream.roster, &course.asking);
             let Some(picked) = picked else { return Err(failed.unwrap_or(upstream.nobody())) };
-            let mut patience = self.terms().timeouts.connect;
             if let Some(failed) = failed {
-                let left = course.left(self.terms().timeouts.response, now_ms);
-                if left.is_zero() || !course.take_retry() || !upstream.withdraw_retry(now_ms) {
+                let is_over = course.left(self.terms().timeouts.response).is_zero();
+                if is_over || !course.take_retry() || !upstream.withdraw_retry(now_ms) {
                     return Err(failed);
                 }
                 self.worker.counters.retries.add(1);
-                patience = patience.min(left);
             }
             course.asking.tried.add(picked.member);
             let running = upstream.run(picked.member);
             self.note_try(upstream, picked);
             let reached = match upstream.idle(picked.member) {
                 Some(backend) => Ok(backend),
-                None => self.dial(upstream, picked.member, patience).await,
+                None => self.dial(upstream, picked.member, course).await,
             };
             match reached {
                 Ok(backend) => return Ok(Link { picked, backend, running }),
@@ -405,11 +410,15 @@ impl<'a> Exchange<'a> {
         &mut self,
         upstream: &Upstream,
         member: usize,
-        patience: Duration,
+        course: &mut Course,
     ) -> Result<Box<Backend>, Error> {
-        let dialled = upstream::dial(self.worker, upstream, member, patience).await;
+        let timeouts = &self.terms().timeouts;
+        let patience = course.patience(timeouts.connect, timeouts.response);
+        let began_ms = self.worker.now_ms();
+        let dialled = upstream::dial(self.worker, upstream, member, patience.given).await;
         if let Err(error) = &dialled {
-            self.blame(upstream, member, *error);
+            course.spend(began_ms, self.worker.now_ms());
+            self.blame(upstream, member, *error, patience.judges(*error));
         }
         dialled
     }
@@ -472,7 +481,7 @@ impl<'a> Exchange<'a> {
         &mut self,
         upstream: &Upstream,
         link: &Link,
-        course: &Course,
+        patience: Patience,
         parcel: &mut Parcel,
         input: &mut Buf,
         heads: &mut Heads,
@@ -487,7 +496,7 @@ impl<'a> Exchange<'a> {
             request_id: self.request_id.as_deref(),
             backend: &link.backend,
             attempt: &attempt,
-            response_timeout: course.response_timeout(terms.timeouts.response, self.worker.now_ms()),
+            response_timeout: patience.given,
             asked: self.asked,
             flow: &self.flow,
             replay: &parcel.replay,
@@ -513,13 +522,15 @@ impl<'a> Exchange<'a> {
         course: &mut Course,
         failure: Failure,
         repeatable: bool,
+        patience: Patience,
     ) -> Result<Link, Failure> {
         let again = may_repeat(failure, repeatable);
         let mut error = failure.error;
-        if again && link.backend.reused && !self.flow.is_answered() && error == Error::UpstreamClosed {
+        let was_idle = link.backend.reused && !self.flow.is_answered() && error == Error::UpstreamClosed;
+        if again && was_idle && !course.left(self.terms().timeouts.response).is_zero() {
             self.worker.counters.resends.add(1);
             self.note_resend();
-            match self.dial(upstream, link.picked.member, self.terms().timeouts.connect).await {
+            match self.dial(upstream, link.picked.member, course).await {
                 Ok(backend) => {
                     link.backend = backend;
                     return Ok(link);
@@ -528,7 +539,8 @@ impl<'a> Exchange<'a> {
             }
         } else if self.flow.status.get() == 0 {
             // Once its head was there the backend has been judged by that.
-            self.blame(upstream, link.picked.member, error);
+            let judges = patience.judges(error) && !self.flow.client_owed();
+            self.blame(upstream, link.picked.member, error, judges);
         }
         if !again || !is_retried(error) {
             return Err(Failure { error, ..failure });
@@ -538,10 +550,12 @@ impl<'a> Exchange<'a> {
         next.map_err(|error| Failure { error, ..failure })
     }
 
-    /// What a failure says about the backend.
-    fn blame(&mut self, upstream: &Upstream, member: usize, error: Error) {
+    /// Notes a failure of the backend's, and lets it be `judged` by it.
+    fn blame(&mut self, upstream: &Upstream, member: usize, error: Error, judged: bool) {
         if let Some(failed) = failed(error) {
-            upstream.failed(self.worker, member, failed);
+            if judged {
+                upstream.failed(self.worker, member, failed);
+            }
             if let Some(record) = &mut self.record {
                 record.fail(failed.id());
             }

@@ -131,7 +131,7 @@ impl Worker {
         self.date.get()
     }
 
-    /// Milliseconds since the process started, at most a tick old; the same for all workers.
+    /// Milliseconds since the process started, at most a tick old: workers may differ by that.
     pub(crate) fn now_ms(&self) -> u64 {
         self.now_ms.get()
     }

@@ -1,6 +1,6 @@
 //! Probes of backends: of ejected ones until they come back, and of all where an upstream has `active = true`. `schedule`
 //! says when and what follows from the answers, `probe` asks, and here both meet the engine. Never is a client's request
-//! used as a probe, and never is our own listener probed.
+//! used as a probe, and never is an address probed that is known for our own listener's.
 
 mod probe;
 mod schedule;

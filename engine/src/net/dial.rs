@@ -40,21 +40,22 @@ pub(crate) enum DialError {
     Failed(io::Error),
 }
 
-/// Between two looks whether a full line of connections has room again.
+/// Between two looks whether a full queue of connections has room again: at first, and at most.
 const FULL_PAUSE: Duration = Duration::from_millis(2);
+const FULL_PAUSE_MAX: Duration = Duration::from_millis(64);
 
 /// Connects to `address` within `timeout`.
 pub(crate) async fn dial(address: &Address, timeout: Duration) -> Result<Stream, DialError> {
     let began = Instant::now();
-    let socket = loop {
-        match begin(address) {
-            Err(error) if is_full(address, &error) && began.elapsed() < timeout => {
-                task::sleep(FULL_PAUSE).await
-            }
-            Err(error) if is_full(address, &error) => return Err(DialError::Timeout),
-            begun => break begun.map_err(DialError::Failed)?,
+    let (socket, address) = prepare(address).map_err(DialError::Failed)?;
+    let mut pause = FULL_PAUSE;
+    while is_full(&socket, &address).map_err(DialError::Failed)? {
+        if began.elapsed() + pause > timeout {
+            return Err(DialError::Timeout);
         }
-    };
+        task::sleep(pause).await;
+        pause = FULL_PAUSE_MAX.min(pause * 2);
+    }
     let timeout = timeout.saturating_sub(began.elapsed());
     let probe = socket.try_clone().map_err(DialError::Failed)?;
     let stream = Stream::adopt(socket).map_err(DialError::Failed)?;
@@ -74,14 +75,8 @@ pub(crate) async fn dial(address: &Address, timeout: Duration) -> Result<Stream,
     Ok(stream)
 }
 
-/// A listener takes no more connections until it has accepted one. Over TCP the system waits for that; a Unix socket says it
-/// at once (connect(2), EAGAIN).
-fn is_full(address: &Address, error: &io::Error) -> bool {
-    matches!(address, Address::Unix(_)) && error.kind() == io::ErrorKind::WouldBlock
-}
-
-/// A socket on which a connection is being made.
-fn begin(address: &Address) -> io::Result<Socket> {
+/// A socket that can be connected to `address`.
+fn prepare(address: &Address) -> io::Result<(Socket, SockAddr)> {
     let (domain, protocol, address) = match address {
         Address::Tcp(address) => {
             (Domain::for_address(*address), Some(Protocol::TCP), SockAddr::from(*address))
@@ -92,8 +87,15 @@ fn begin(address: &Address) -> io::Result<Socket> {
     if protocol.is_some() {
         socket.set_tcp_nodelay(true)?;
     }
-    match socket.connect(&address) {
+    Ok((socket, address))
+}
+
+/// Begins to connect; `true` when the listener takes no more until it has accepted one. Over TCP the system waits for that; a
+/// Unix socket says so, and has to be asked again (connect(2), EAGAIN).
+fn is_full(socket: &Socket, address: &SockAddr) -> io::Result<bool> {
+    match socket.connect(address) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock && address.is_unix() => Ok(true),
         Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
-        _ => Ok(socket),
+        _ => Ok(false),
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ringway_wire::Framing;
 
 use crate::body::BodyWriter;
+use crate::error::Error;
 use crate::net::buf::Buf;
 use crate::relay::Replay;
 use crate::upstream::{Asking, Backend, GateHandle, Picked, Running, StateOf, Tried, Upstream};
@@ -42,15 +43,15 @@ pub(super) struct Course {
     pub(super) asking: Asking,
     /// Retries that are left.
     retries: u8,
-    /// When the first try began, in milliseconds since the process started.
-    began_ms: u64,
+    /// How long the tries that failed have kept it waiting. All tries share the time until a response head.
+    spent: Duration,
 }
 
 impl Course {
-    /// A request may be tried `retries` times more than once.
+    /// A request may be tried `retries` times more than once. `now_ms` is in milliseconds since the process started.
     pub(super) fn begin(retries: u8, client: Option<IpAddr>, now_ms: u64) -> Self {
         let asking = Asking { client, tried: Tried::default(), now_ms };
-        Self { asking, retries, began_ms: now_ms }
+        Self { asking, retries, spent: Duration::ZERO }
     }
 
     /// Takes a retry; `false` when none is left.
@@ -60,15 +61,39 @@ impl Course {
         left.is_some()
     }
 
-    /// What is left of the time until a response head, which all tries share.
-    pub(super) fn left(&self, response: Duration, now_ms: u64) -> Duration {
-        response.saturating_sub(Duration::from_millis(now_ms.saturating_sub(self.began_ms)))
+    /// A try has failed for which the request waited since `since_ms`.
+    pub(super) fn spend(&mut self, since_ms: u64, now_ms: u64) {
+        self.spent += Duration::from_millis(now_ms.saturating_sub(since_ms));
     }
 
-    /// How long the present try may take until its response head. The first one has it all, however long its connection
-    /// took.
-    pub(super) fn response_timeout(&self, response: Duration, now_ms: u64) -> Duration {
-        if self.asking.tried.count() > 1 { self.left(response, now_ms) } else { response }
+    /// What is left of the time until a response head.
+    pub(super) fn left(&self, response: Duration) -> Duration {
+        response.saturating_sub(self.spent)
+    }
+
+    /// How long a backend may take for something that may take `whole`: no longer than is left of `response`, once other
+    /// tries have taken of that.
+    pub(super) fn patience(&self, whole: Duration, response: Duration) -> Patience {
+        if self.spent.is_zero() {
+            return Patience { given: whole, is_fair: true };
+        }
+        let given = whole.min(self.left(response));
+        Patience { given, is_fair: given >= whole / 2 }
+    }
+}
+
+/// How long a backend may take for something.
+#[derive(Clone, Copy)]
+pub(super) struct Patience {
+    pub(super) given: Duration,
+    /// It is judged when it takes longer. Where others have used up most of the time, it is not.
+    is_fair: bool,
+}
+
+impl Patience {
+    /// Whether `error` says something about the backend that had this.
+    pub(super) fn judges(self, error: Error) -> bool {
+        self.is_fair || !matches!(error, Error::UpstreamConnectTimeout | Error::UpstreamTimeout)
     }
 }
 

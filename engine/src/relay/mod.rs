@@ -147,6 +147,8 @@ pub(crate) struct Flow {
     writing_backend: Cell<bool>,
     /// The request's side waits for the client's next bytes.
     client_owes: Cell<bool>,
+    /// It did when the attempt failed, or waited for leave to send: that the backend gave up may be the client's doing.
+    client_owed: Cell<bool>,
     /// The client still waits for 100.
     awaits_continue: Cell<bool>,
     /// The backend takes no more of the request.
@@ -154,6 +156,8 @@ pub(crate) struct Flow {
     /// The response is complete: the rest of the request is only read to keep the connection.
     response_done: Cell<bool>,
     request_done: Cell<bool>,
+    /// When the last byte of the request was sent, in milliseconds since the process started.
+    sent_ms: Cell<Option<u64>>,
     /// A byte of a response came.
     answered: Cell<bool>,
     /// The attempt has failed: what the client sends from now on waits for the next one, or for nobody.
@@ -190,9 +194,20 @@ impl Flow {
         self.answered.get()
     }
 
+    /// When the last byte of the request was sent, in milliseconds since the process started.
+    pub(crate) fn sent_ms(&self) -> Option<u64> {
+        self.sent_ms.get()
+    }
+
+    /// When the attempt failed, the client owed bytes of its request.
+    pub(crate) fn client_owed(&self) -> bool {
+        self.client_owed.get()
+    }
+
     /// Forgets an attempt of which no byte of a response went to the client.
     pub(crate) fn begin_again(&self) {
         self.status.set(0);
+        self.sent_ms.set(None);
         let flags = [
             &self.deaf,
             &self.response_done,
@@ -200,6 +215,7 @@ impl Flow {
             &self.reading_backend,
             &self.writing_backend,
             &self.client_owes,
+            &self.client_owed,
             &self.answered,
             &self.failed,
             &self.looks_complete,
@@ -275,7 +291,7 @@ impl Relay<'_> {
         self.turn(&self.flow.writing_backend, false);
         let mut reply = self.worker.bufs.take();
         let result = if body.is_complete() && self.replay.is_empty() {
-            self.flow.request_done.set(true);
+            self.note_sent();
             self.response(out, &mut reply, head).await
         } else {
             let request = async { self.request_body(input, body).await };
@@ -289,6 +305,13 @@ impl Relay<'_> {
             Ok(Ended::Switched) => Ok(Done::Tunnel { from_backend: reply }),
             Err(error) => Err(Failure { error, stage: self.stage() }),
         }
+    }
+
+    /// All of the request was sent, or was read for nothing.
+    fn note_sent(&self) {
+        self.flow.request_done.set(true);
+        self.flow.sent_ms.set(Some(self.worker.now_ms()));
+        self.attempt.sent();
     }
 
     /// Watches for the client's going away while nobody reads from it.

@@ -15,7 +15,8 @@ impl Relay<'_> {
     /// rest for nothing, up to [`DRAIN_BYTES`], to keep the client's connection.
     pub(super) async fn request_body(&self, input: &mut Buf, body: &mut BodyReader) {
         match self.forward_request_body(input, body).await {
-            Ok(whole) => self.flow.request_done.set(whole),
+            Ok(true) => self.note_sent(),
+            Ok(false) => {}
             Err(error) => {
                 self.flow.abort.set(Some(error));
                 self.backend.stream.shutdown(Shutdown::Both);
@@ -118,8 +119,13 @@ impl Relay<'_> {
                 self.client.reading.disarm();
                 Ok(true)
             }
-            _ if self.flow.response_done.get() || self.flow.failed.get() => Ok(false),
+            _ if self.flow.response_done.get() => Ok(false),
             _ if self.client.reading.fired() => Err(Error::RequestTimeout),
+            _ if self.flow.failed.get() => {
+                // Nobody waits for the client's bytes until the next attempt does.
+                self.client.reading.disarm();
+                Ok(false)
+            }
             _ => Err(Error::ClientGone),
         }
     }

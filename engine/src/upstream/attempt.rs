@@ -1,5 +1,6 @@
 //! A request at an upstream: it is counted, runs at a backend, and what comes of that is noted.
 
+use std::cell::Cell;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -51,11 +52,20 @@ impl Deref for StateOf {
 pub(crate) struct Try<'a> {
     upstream: &'a Upstream,
     picked: Picked,
-    /// When it began, where it is timed.
-    began: Option<Instant>,
+    timed: bool,
+    /// When the last byte of the request was sent, where it is timed: how slowly a client sends says nothing about a backend.
+    sent_at: Cell<Option<Instant>>,
 }
 
 impl Try<'_> {
+    /// All of the request was sent.
+    #[inline]
+    pub(crate) fn sent(&self) {
+        if self.timed {
+            self.sent_at.set(Some(Instant::now()));
+        }
+    }
+
     /// The response head came.
     pub(crate) fn answered(&self, worker: &Worker, status: u16) {
         let roster = &self.upstream.roster;
@@ -75,8 +85,9 @@ impl Try<'_> {
     }
 
     fn time(&self, now_ms: u64) {
-        if let (Some(began), Some(member)) = (self.began, self.upstream.member(self.picked.member)) {
-            member.state.latency.sample(began.elapsed(), now_ms);
+        if let (Some(sent_at), Some(member)) = (self.sent_at.get(), self.upstream.member(self.picked.member))
+        {
+            member.state.latency.sample(sent_at.elapsed(), now_ms);
         }
     }
 }
@@ -136,7 +147,7 @@ impl Upstream {
         let untimed = self.untimed.get();
         let timed = self.roster.config.strategy == Strategy::LeastLatency || untimed == 0;
         self.untimed.set(if timed { fastrand::u32(..2 * TIMED_EACH) } else { untimed - 1 });
-        Try { upstream: self, picked, began: timed.then(Instant::now) }
+        Try { upstream: self, picked, timed, sent_at: Cell::new(None) }
     }
 
     /// A request failed at a member.

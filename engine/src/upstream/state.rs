@@ -67,9 +67,18 @@ impl Roster {
     /// Whether one of those that are chosen is neither ejected nor dead. Those that would come back to us are chosen where there
     /// are no others.
     pub(crate) fn has_available(&self) -> bool {
+        self.has(|health| health.standing() == Standing::Alive)
+    }
+
+    /// The same, but for those that are ill and have to stay.
+    pub(crate) fn has_well(&self) -> bool {
+        self.has(Health::is_well)
+    }
+
+    fn has(&self, is_right: impl Fn(&Health) -> bool) -> bool {
         let own_too = self.members.iter().all(|member| member.is_own);
         let mut chosen = self.members.iter().filter(|member| own_too || !member.is_own);
-        chosen.any(|member| member.state.health.standing() == Standing::Alive)
+        chosen.any(|member| is_right(&member.state.health))
     }
 
     /// Whether a request's Host may differ from backend to backend.

@@ -5,7 +5,9 @@ use super::config::Config;
 use super::proxy::Proxy;
 use super::wait_until;
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use tempfile::TempDir;
 
 impl Proxy {
@@ -16,23 +18,21 @@ impl Proxy {
 
     /// Starts with an admin socket in a directory that the configuration names.
     pub fn watched_in(directory: TempDir, config: Config) -> Self {
-        let section = admin(&data_dir(directory.path()));
+        // What a umask of 0 makes is everybody's, and no place for the socket.
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o700)).expect("the directory is ours");
+        let section = admin(directory.path());
         Proxy::start_in(directory, &config.section(&section))
     }
 
     /// Replaces the file of a proxy that was started with an admin socket, and waits until the change is applied.
     pub fn reload_watched(&self, config: &Config) {
-        self.reload(&config.clone().section(&admin(&data_dir(self.directory()))));
-    }
-
-    /// The admin socket of a proxy that was started with one.
-    pub fn admin_socket(&self) -> PathBuf {
-        data_dir(self.directory()).join("admin.sock")
+        self.reload(&config.clone().section(&admin(self.directory())));
     }
 
     /// `GET /api/v1/status` at the admin socket.
     pub fn status(&self) -> Value {
-        let answer = Client::connect(&Address::Unix(self.admin_socket())).get("/api/v1/status");
+        let socket = Address::Unix(self.directory().join("admin.sock"));
+        let answer = Client::connect(&socket).get("/api/v1/status");
         assert_eq!(answer.status, 200, "{}", answer.text());
         serde_json::from_slice(&answer.body).expect("the body is JSON")
     }
@@ -77,11 +77,6 @@ impl Proxy {
 /// The file's section for an admin socket in `folder`.
 pub fn admin(folder: &Path) -> String {
     format!("[admin]\ndata_dir = {folder:?}")
-}
-
-/// A folder that the program makes: one in the system's temporary folder may be everybody's, by the umask.
-fn data_dir(directory: &Path) -> PathBuf {
-    directory.join("data")
 }
 
 /// The element of that name.

@@ -1,9 +1,12 @@
 //! Backends that cannot be connected to.
 
+use super::DEADLINE;
+use super::message::{Framing, Reader};
 use socket2::{Domain, SockAddr, Socket, Type};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A listening socket whose queue is full and stays so: the kernel drops further SYNs to it, and connecting hangs.
@@ -55,12 +58,17 @@ impl Crowded {
         self.url.clone()
     }
 
-    /// Lets go of who is in the queue, and answers the next one's first request with `answer`.
-    pub fn serve(&self, answer: &[u8]) {
+    /// Lets go of who is in the queue, answers the next one's first request with `answer`, and gives its body.
+    pub fn serve(&self, answer: &[u8]) -> Vec<u8> {
         drop(self.listener.accept().expect("the one in the queue"));
-        let (mut next, _) = self.listener.accept().expect("the next one");
-        next.read(&mut [0; 4096]).expect("a request");
-        next.write_all(answer).expect("room for an answer");
+        let (next, _) = self.listener.accept().expect("the next one");
+        next.set_read_timeout(Some(DEADLINE)).expect("a read timeout");
+        let next = Arc::new(next);
+        let mut reader = Reader::new(next.clone(), |_| {});
+        let head = reader.head().expect("a request");
+        let body = reader.body(Framing::of(&head.fields, Framing::None)).expect("its body");
+        (&*next).write_all(answer).expect("room for an answer");
+        body.bytes
     }
 }
 

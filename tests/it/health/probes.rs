@@ -135,7 +135,7 @@ fn a_probe_ends_when_its_backend_leaves(driver: Driver) {
 fn many_silent_backends_do_not_keep_others_from_their_probes(driver: Driver) {
     let silent = Backend::never_answers();
     let mut well = Restarting::says("well");
-    let health = format!("{HTTP}, {ACTIVE}, rise = 1, fall = 1");
+    let health = format!("{HTTP}, {ACTIVE}, rise = 1, fall = 1").replace("300ms", "2s");
     let mut config = pool(driver, &[well.url()], &health, "");
     for number in 0..100 {
         config = config.upstream(&format!("silent{number}"), &[silent.url()]);

@@ -13,12 +13,14 @@ use std::process::{Command, Output};
 
 /// Starts with an admin socket in the folder `data` of the proxy's directory.
 fn start(config: Config) -> Proxy {
-    Proxy::watched(config)
+    let directory = tempfile::tempdir().expect("a directory");
+    let section = admin(&directory.path().join("data"));
+    Proxy::start_in(directory, &config.section(&section))
 }
 
 /// The admin socket of a proxy that [`start`] started.
 fn socket(proxy: &Proxy) -> PathBuf {
-    proxy.admin_socket()
+    proxy.directory().join("data/admin.sock")
 }
 
 /// What curl prints when it asks the socket.

@@ -7,7 +7,8 @@ use crate::harness::client::Client;
 use crate::harness::config::Driver;
 use crate::harness::message::Framing;
 use crate::harness::proxy::Proxy;
-use crate::harness::{on_both_drivers, pause};
+use crate::harness::unreachable::Crowded;
+use crate::harness::{on_both_drivers, pause, wait_until};
 use std::time::Duration;
 
 on_both_drivers![
@@ -22,6 +23,7 @@ on_both_drivers![
     a_body_that_is_called_for_is_called_for_again,
     a_body_that_was_called_for_is_not_called_for_twice,
     a_body_limit_holds_over_all_tries,
+    no_clock_of_the_client_runs_between_two_tries,
     a_client_that_goes_in_between_leaves_nothing,
 ];
 
@@ -281,6 +283,26 @@ fn a_body_limit_holds_over_all_tries(driver: Driver) {
     let mut client = proxy.client();
     send(&mut client, Framed::Chunks(1_000).put(&noise(10 * 1024 + 1)), 2_000);
     client.response().assert_error(413, "content_too_large");
+}
+
+/// It owed bytes when the first backend went, and sends them while the second one is being connected to, which takes longer
+/// than its own time.
+fn no_clock_of_the_client_runs_between_two_tries(driver: Driver) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let ill = Backend::script(|visit| Goes::After(1_000).serve(visit));
+    let crowded = Crowded::on_unix(&directory.path().join("socket"));
+    let lines = "timeouts = { connect = \"20s\" }";
+    let config = ill_first(driver, &[ill.url()], &crowded.url(), lines).timeouts("body = \"300ms\"");
+    let proxy = Proxy::watched(config);
+    let (body, mut client) = (noise(40_000), proxy.client());
+    let (head, _) = Framed::Length.put(&body);
+    let (first, rest) = body.split_at(5_000);
+    client.send(head).send(first);
+    wait_until("the second one is tried", || proxy.upstream_status("u")["retries"]["total"] == 1);
+    client.send(rest);
+    pause(Duration::from_millis(900));
+    assert!(crowded.serve(&response("200 OK", "", b"")) == body);
+    assert_eq!(client.response().status, 200);
 }
 
 fn a_client_that_goes_in_between_leaves_nothing(driver: Driver) {

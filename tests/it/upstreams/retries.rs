@@ -4,12 +4,13 @@
 use super::{ill_first, pool};
 use crate::access_log::{logging, objects};
 use crate::harness::backend::Backend;
-use crate::harness::backends::HELLO;
+use crate::harness::backends::{HELLO, response};
 use crate::harness::config::{Config, Driver};
 use crate::harness::holding::Holding;
 use crate::harness::on_both_drivers;
 use crate::harness::pause;
 use crate::harness::proxy::Proxy;
+use crate::harness::status::number;
 use crate::harness::unreachable::{Refusing, Unaccepting};
 use crate::harness::websocket::{assert_echo, close, connect};
 use serde_json::Value;
@@ -33,6 +34,9 @@ on_both_drivers![
     a_response_that_has_begun_is_not_repeated,
     a_timeout_is_not_repeated,
     all_tries_share_one_timeout,
+    a_fresh_connection_in_place_of_an_idle_one_shares_it_too,
+    who_got_what_time_was_left_is_not_judged,
+    a_slow_upload_takes_nothing_of_it,
     retries_have_a_budget,
     each_backend_gets_its_own_host,
     a_retry_keeps_its_place,
@@ -262,6 +266,58 @@ fn all_tries_share_one_timeout(driver: Driver) {
     proxy.client().get("/").assert_error(504, "upstream_timeout");
     let asked: usize = backends.iter().map(Backend::requests).sum();
     assert_eq!(asked, 2, "backends that were asked");
+}
+
+/// The backend takes half of the time to close an idle connection that got a request, and more than the other half to answer
+/// on the next.
+fn a_fresh_connection_in_place_of_an_idle_one_shares_it_too(driver: Driver) {
+    let backend = Backend::script(|visit| {
+        visit.head();
+        if visit.number > 0 {
+            pause(Duration::from_millis(2_500));
+        }
+        visit.send(response("200 OK", "", HELLO));
+        if visit.head().is_some() {
+            pause(Duration::from_millis(1_500));
+        }
+    });
+    let proxy = Proxy::start(&pool(driver, &[backend.url()], "timeouts = { response = \"3s\" }"));
+    let mut client = proxy.client();
+    assert_eq!(client.get("/").status, 200);
+    client.get("/").assert_error(504, "upstream_timeout");
+    assert_eq!((backend.requests(), backend.accepts()), (3, 2));
+}
+
+/// The first backend uses most of the time up: that the second one does not answer in the rest says nothing about it.
+fn who_got_what_time_was_left_is_not_judged(driver: Driver) {
+    let slow = Backend::script(|visit| {
+        visit.head();
+        pause(Duration::from_millis(1_100));
+    });
+    let silent = Backend::never_answers();
+    let lines = "timeouts = { response = \"1500ms\" }";
+    for (first, judged) in [(slow.url(), 0), (Refusing::new().url(), 1)] {
+        let proxy = Proxy::watched(ill_first(driver, &[first], &silent.url(), lines));
+        proxy.client().get("/").assert_error(504, "upstream_timeout");
+        assert_eq!(number(&proxy.upstream_status("u")["backends"][1], "failures"), judged);
+    }
+}
+
+/// It runs from the last byte of a request.
+fn a_slow_upload_takes_nothing_of_it(driver: Driver) {
+    let ill = Backend::script(|visit| drop(visit.request()));
+    let good = Backend::echoes_body();
+    let lines = "timeouts = { response = \"2s\" }";
+    let proxy = Proxy::start(&ill_first(driver, &[ill.url()], &good.url(), lines));
+    let mut client = proxy.client();
+    client.send("PUT / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nhe");
+    for part in ["l", "l", "o"] {
+        pause(Duration::from_millis(800));
+        client.send(part);
+    }
+    let answer = client.response();
+    assert_eq!((answer.status, answer.text().as_str()), (200, "hello"));
+    assert_eq!((ill.requests(), good.requests()), (1, 1));
 }
 
 /// At most a fifth of an upstream's requests are retries, or ten where that is more.

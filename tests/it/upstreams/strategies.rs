@@ -27,6 +27,7 @@ on_both_drivers![
     ip_hash_keeps_to_the_weights,
     least_latency_prefers_the_quick_one,
     least_latency_measures_the_slow_one_again,
+    least_latency_measures_no_client,
     a_backup_gets_requests_only_while_nobody_else_is_there,
     a_backend_that_came_back_starts_slowly,
     a_reload_changes_weights_at_once,
@@ -300,6 +301,21 @@ fn least_latency_measures_the_slow_one_again(driver: Driver) {
         slow.requests() < 2
     });
     assert!(asked.count() < bound, "the slow one was forgotten");
+}
+
+/// How slowly a body comes says nothing about who gets it.
+fn least_latency_measures_no_client(driver: Driver) {
+    let backend = Backend::echoes_body();
+    let proxy = Proxy::watched(pool(driver, &[backend.url()], "strategy = \"least_latency\""));
+    let mut client = proxy.client();
+    client.send("PUT / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nhe");
+    for part in ["l", "lo"] {
+        pause(Duration::from_secs(1));
+        client.send(part);
+    }
+    assert_eq!(client.response().text(), "hello");
+    let latency_ms = proxy.upstream_status("u")["backends"][0]["latency_ms"].as_f64();
+    assert!(latency_ms.is_some_and(|latency_ms| latency_ms < 1_000.0), "{latency_ms:?}");
 }
 
 fn a_backup_gets_requests_only_while_nobody_else_is_there(driver: Driver) {

@@ -33,8 +33,9 @@ const UNMADE_MAX: u32 = 1;
 /// The same, of requests on connections that were made.
 const UNANSWERED_MAX: u32 = 3;
 
-/// How long a backend is away at least, in milliseconds: no probe comes sooner, and no request that had no other place to go
-/// brings it back sooner, so that one which fails now and then does not come and go with each request.
+/// How long a backend is away at least, in milliseconds, unless an active probe finds it well: no other probe comes sooner, and
+/// no request that had no other place to go brings it back sooner, so that one which fails now and then does not come and go
+/// with each request.
 const AWAY_MIN_MS: u64 = 1_000;
 
 /// How long it is not told again that a bound keeps a backend in, in milliseconds.
@@ -138,6 +139,11 @@ impl Health {
     #[inline]
     pub(crate) fn standing(&self) -> Standing {
         self.mark().standing()
+    }
+
+    /// It takes part, and not only because a bound keeps it in.
+    pub(crate) fn is_well(&self) -> bool {
+        self.mark().standing() == Standing::Alive && !self.mark().is_spared()
     }
 
     /// When it came back last, in milliseconds since the process started; 0: it was never away.

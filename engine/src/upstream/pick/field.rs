@@ -200,7 +200,9 @@ impl Field<'_> {
 
     /// Looks at everybody: afterwards the [`Shares`] are those of the rank that it gives. `None`: nobody takes part.
     pub(super) fn look(&self) -> Option<Rank> {
-        let ejected_too = self.roster.config.health.on_no_backend == OnNoBackend::Any;
+        let any = self.roster.config.health.on_no_backend == OnNoBackend::Any;
+        // While one is well, a request that failed there does not find out whether another is again: that is what probes are for.
+        let ejected_too = any && (self.is_fresh() || !self.roster.has_well());
         let ranks = if ejected_too { &RANKS[..] } else { &RANKS[..ALIVE_RANKS] };
         ranks.iter().copied().find(|&rank| self.look_at(rank))
     }

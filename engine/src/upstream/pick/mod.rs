@@ -80,7 +80,7 @@ pub(crate) enum Choice {
     Strategy,
     /// A backup, because no other was available.
     Backup,
-    /// It is ejected, and no other was available.
+    /// It is ejected, and no other was well.
     Ejected,
 }
 

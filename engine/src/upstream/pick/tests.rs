@@ -128,7 +128,8 @@ pub(super) fn floats(weights: &[u16]) -> Vec<f64> {
 
 /// The members that may be chosen, and what is said of the choice.
 fn permitted(roster: &Roster, tried: &[usize]) -> (HashSet<usize>, Option<Choice>) {
-    let any = roster.config.health.on_no_backend == OnNoBackend::Any;
+    let nobody_is_well = !roster.members.iter().any(|member| member.state.health.is_well());
+    let any = roster.config.health.on_no_backend == OnNoBackend::Any && (tried.is_empty() || nobody_is_well);
     let mut ranks = [const { Vec::new() }; 4];
     for (index, member) in roster.members.iter().enumerate().filter(|(index, _)| !tried.contains(index)) {
         let ejected = match member.state.health.standing() {

@@ -31,7 +31,7 @@ const STEPS: usize = 120;
 const SNAPSHOTS: u64 = 60;
 /// Requests that come and go at once, at the most.
 const BURST: usize = 100;
-/// What must have happened in all of them together, and how often: a truth about what does not happen is worth nothing.
+/// What must have happened in all of them together: a truth about what does not happen is worth nothing.
 const SEEN: [&str; 23] = [
     "a backend came back for it",
     "a request brings one back",
@@ -57,6 +57,7 @@ const SEEN: [&str; 23] = [
     "succeeds",
     "too late",
 ];
+/// How often, at the least.
 const TIMES: u64 = 20;
 
 #[test]

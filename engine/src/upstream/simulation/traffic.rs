@@ -13,7 +13,7 @@ use super::super::health::{Change, Failed};
 use super::super::queue::{Place as InLine, Ticket};
 use super::super::state::{BackendState, Roster};
 use super::super::{Asking, Choice, GateHandle, Picked, Running, StateOf, Upstream};
-use super::truth::{Arrival, Identity, Queue, identity, places};
+use super::truth::{Arrival, Identity, Queue, identity, name, places};
 use super::world::{Bell, WORKERS, World, told};
 use crate::error::Error;
 
@@ -79,10 +79,10 @@ impl World {
         self.look(worker);
         let view = self.workers[worker].view.clone();
         let upstream = rng.choice(&view.upstreams).expect("an upstream").clone();
-        let (name, admission) = (&upstream.roster.state.name, &upstream.roster.config.admission);
+        let (name, admission) = (name(&upstream.roster), &upstream.roster.config.admission);
         let mut ahead = vec![Gateway {
             gate: upstream.gate.clone(),
-            queue: Queue::Upstream(name.clone()),
+            queue: Queue::Upstream(name),
             for_tunnels: admission.count_tunnels,
         }];
         if let Some((site, gate)) = rng.choice(view.published.snapshot.sites.iter().zip(&view.gates)) {
@@ -157,7 +157,7 @@ impl World {
             return self.begin(request);
         }
         let state = request.upstream.roster.state.clone();
-        let queue = Queue::Absence(state.name.clone());
+        let queue = Queue::Absence(name(&request.upstream.roster));
         let expected = self.truth.join(&queue, request.number);
         let Ok(place) = state.absence.join() else {
             assert_eq!(expected, Arrival::Refused, "{queue:?}");
@@ -177,7 +177,7 @@ impl World {
             return false;
         }
         let absent = self.truth.permitted(roster, &[]).0.is_empty();
-        assert_eq!(roster.has_available(), !absent, "{}", roster.state.name);
+        assert_eq!(roster.has_available(), !absent, "{}", roster.config.name);
         absent
     }
 
@@ -185,8 +185,8 @@ impl World {
     fn begin(&mut self, request: Request) {
         let now_ms = self.workers[request.worker].now_ms;
         request.upstream.count_request(now_ms);
-        let name = &request.upstream.roster.state.name;
-        self.truth.budgets.entry(name.clone()).or_default().count_request(now_ms, request.view);
+        let name = name(&request.upstream.roster);
+        self.truth.budgets.entry(name).or_default().count_request(now_ms, request.view);
         let retries = request.upstream.roster.config.retries;
         self.connect(request, Vec::new(), retries);
     }
@@ -200,7 +200,7 @@ impl World {
         let picked =
             upstream.picker.pick(&upstream.roster, &Asking { client, tried: places(&tried), now_ms });
         let (permitted, choice) = self.truth.permitted(&upstream.roster, &tried);
-        assert_eq!(picked.map(|picked| picked.choice), choice, "{}", upstream.roster.state.name);
+        assert_eq!(picked.map(|picked| picked.choice), choice, "{}", upstream.roster.config.name);
         self.truth.see(choice.map_or("nobody", |choice| match choice {
             Choice::Only => "only",
             Choice::Strategy => "by strategy",
@@ -224,7 +224,7 @@ impl World {
 
     fn withdraw(&mut self, request: &Request, now_ms: u64) -> bool {
         let granted = request.upstream.withdraw_retry(now_ms);
-        let budget = self.truth.budgets.get_mut(&request.upstream.roster.state.name);
+        let budget = self.truth.budgets.get_mut(&name(&request.upstream.roster));
         let beyond_the_first =
             budget.expect("its request was counted").withdraw(granted, now_ms, request.view);
         self.truth.see(match (granted, beyond_the_first) {
@@ -256,7 +256,7 @@ impl World {
     }
 
     fn look_for_backend(&mut self, mut request: Request, place: InLine, until_ms: u64) {
-        let queue = Queue::Absence(request.upstream.roster.state.name.clone());
+        let queue = Queue::Absence(name(&request.upstream.roster));
         let waker = self.bell(&queue, request.number).into();
         let context = Context::from_waker(&waker);
         let called = place.poll_called(&context);
@@ -379,7 +379,7 @@ impl World {
             }
             Phase::Absent { place, .. } => {
                 drop(place);
-                self.leave_line(&Queue::Absence(upstream.roster.state.name.clone()), number);
+                self.leave_line(&Queue::Absence(name(&upstream.roster)), number);
             }
             Phase::Runs(run) => {
                 let roster = &upstream.roster;

@@ -115,6 +115,8 @@ pub(super) struct TrueBackend {
     pub(super) running: u32,
     pub(super) standing: Standing,
     pub(super) failures: u32,
+    /// It is ill, and has to stay.
+    spared: bool,
     since_ms: u64,
     /// Failures of requests took it out.
     by_requests: bool,
@@ -127,6 +129,7 @@ impl TrueBackend {
             running: 0,
             standing: Standing::Alive,
             failures: 0,
+            spared: false,
             since_ms: 0,
             by_requests: false,
             state: Arc::downgrade(state),
@@ -135,6 +138,7 @@ impl TrueBackend {
 
     fn take_out(&mut self, standing: Standing, by_requests: bool, now_ms: u64) {
         (self.standing, self.by_requests, self.since_ms) = (standing, by_requests, now_ms);
+        self.spared = false;
     }
 
     fn bring_back(&mut self) {
@@ -268,7 +272,12 @@ impl Truth {
     pub(super) fn permitted(&self, roster: &Roster, tried: &[usize]) -> (Vec<usize>, Option<Choice>) {
         let members = &roster.members;
         let only_own = members.iter().all(|member| member.is_own);
-        let any = roster.config.health.on_no_backend == OnNoBackend::Any;
+        let is_well = |member: &Member| {
+            let backend = self.of(roster, member);
+            backend.standing == Standing::Alive && !backend.spared && (only_own || !member.is_own)
+        };
+        let any = roster.config.health.on_no_backend == OnNoBackend::Any
+            && (tried.is_empty() || !members.iter().any(is_well));
         let was_tried = |member: &Member| tried.iter().any(|&tried| members[tried].address == member.address);
         let ranks = [
             (Standing::Alive, false, Choice::Strategy),
@@ -301,7 +310,11 @@ impl Truth {
         let backend = self.of_mut(roster, member);
         backend.failures += 1;
         let is_due = backend.standing == Standing::Alive && backend.failures >= max_failures;
-        if !is_due || !self.may_be_away(roster, member) {
+        if !is_due {
+            return false;
+        }
+        if !self.may_be_away(roster, member) {
+            self.of_mut(roster, member).spared = true;
             return false;
         }
         self.of_mut(roster, member).take_out(Standing::Ejected, true, now_ms);
@@ -327,7 +340,7 @@ impl Truth {
         let active = roster.config.health.active.is_some();
         let backend = self.of_mut(roster, &roster.members[member]);
         match backend.standing {
-            Standing::Alive => backend.failures = 0,
+            Standing::Alive => (backend.failures, backend.spared) = (0, false),
             Standing::Ejected if choice == Choice::Ejected && !active => {
                 let back = backend.since_ms + AWAY_MIN_MS <= now_ms;
                 return back && self.recovered(roster, member);
@@ -371,7 +384,7 @@ impl Truth {
         if changes {
             change(backend);
             if backend.standing == Standing::Alive {
-                self.call_all(&roster.state.name);
+                self.call_all(&name(roster));
             }
         }
         changes
@@ -394,9 +407,14 @@ impl Truth {
     }
 }
 
+/// The upstream's name, as it was configured.
+pub(super) fn name(roster: &Roster) -> Arc<str> {
+    roster.config.name.as_str().into()
+}
+
 /// What a member's state belongs to.
 pub(super) fn identity(roster: &Roster, member: &Member) -> Identity {
-    (roster.state.name.clone(), member.address.clone())
+    (name(roster), member.address.clone())
 }
 
 /// The members that were tried, as places.

@@ -12,7 +12,7 @@ use super::super::Pools;
 use super::super::health::{Cause, Change, Event, Failed, Standing};
 use super::super::state::{Roster, States};
 use super::traffic::{Phase, Request, Tunnel};
-use super::truth::{Identity, Queue, Truth, identity};
+use super::truth::{Identity, Queue, Truth, identity, name};
 use crate::net::dial::Address;
 use crate::net::listen::Local;
 use crate::view::{Names, Published, Shared, View};
@@ -87,9 +87,9 @@ impl World {
     /// The truth of what was published.
     fn note(&mut self, published: &Published) {
         for roster in &published.rosters {
-            let (name, admission) = (&roster.state.name, &roster.config.admission);
+            let (name, admission) = (name(roster), &roster.config.admission);
             self.truth.limit_gate(&Queue::Upstream(name.clone()), admission, &roster.state.gate);
-            self.truth.limit_line(&Queue::Absence(name.clone()), admission.max_queued);
+            self.truth.limit_line(&Queue::Absence(name), admission.max_queued);
             self.truth.name(roster);
         }
         for (site, gate) in published.snapshot.sites.iter().zip(&published.gates) {
@@ -108,7 +108,7 @@ impl World {
             assert_eq!(back, self.truth.keep_bounds(roster), "who comes back to a smaller pool");
             back.iter().for_each(|_| self.truth.see("a smaller pool brings one back"));
             roster.state.absence.call_all();
-            self.truth.call_all(&roster.state.name);
+            self.truth.call_all(&name(roster));
         }
     }
 
@@ -155,7 +155,7 @@ impl World {
         let of_requests = self.requests.iter().map(|request| &request.upstream.roster);
         for roster in published.iter().flat_map(|published| &published.rosters).chain(of_requests) {
             backends.extend(roster.members.iter().map(|member| identity(roster, member)));
-            queues.extend(queues_of(&roster.state.name));
+            queues.extend(queues_of(&name(roster)));
         }
         for tunnel in &self.tunnels {
             backends.insert(tunnel.at.clone());
@@ -175,18 +175,20 @@ impl World {
         Some((roster, member))
     }
 
-    /// A probe ends: well, or not.
+    /// A round of probes ends: well, or not.
     pub(super) fn probe(&mut self, rng: &mut fastrand::Rng) {
-        let Some((roster, index)) = self.some_member(rng) else { return };
-        let (member, now_ms) = (&roster.members[index], self.now_ms);
-        if !self.ill.contains(&member.address) {
-            let event = roster.recover(member, Cause::ProbeSucceeded, now_ms);
-            let expected = self.truth.recovered(&roster, index);
-            told(event.as_ref(), expected.then_some(Change::Recovered));
-        } else if roster.config.health.active.is_some() {
-            let event = roster.eject_unbounded(member, Cause::Probe(Failed::Refused), now_ms);
-            let expected = self.truth.ejected(&roster, index, now_ms);
-            told(event.as_ref(), expected.then_some(Change::Ejected));
+        let Some((roster, _)) = self.some_member(rng) else { return };
+        for (index, member) in roster.members.iter().enumerate() {
+            let now_ms = self.now_ms;
+            if !self.ill.contains(&member.address) {
+                let event = roster.recover(member, Cause::ProbeSucceeded, now_ms);
+                let expected = self.truth.recovered(&roster, index);
+                told(event.as_ref(), expected.then_some(Change::Recovered));
+            } else if roster.config.health.active.is_some() {
+                let event = roster.eject_unbounded(member, Cause::Probe(Failed::Refused), now_ms);
+                let expected = self.truth.ejected(&roster, index, now_ms);
+                told(event.as_ref(), expected.then_some(Change::Ejected));
+            }
         }
     }
 
@@ -252,7 +254,7 @@ impl World {
             assert_eq!(real, known, "{queue:?}: who runs and who waits");
         }
         for roster in &self.shared.published().rosters {
-            let queue = Queue::Absence(roster.state.name.clone());
+            let queue = Queue::Absence(name(roster));
             let known = self.truth.line(&queue).line.len() as u32;
             assert_eq!(roster.state.absence.waiting(), known, "{queue:?}");
         }
