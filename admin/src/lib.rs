@@ -8,6 +8,7 @@
 //! * `probes` asks ejected backends whether they are back, and all of them where they are to be watched; `news` logs what
 //!   became of them.
 //! * `api` is what the running program answers to who looks inside.
+//! * `unix` connects to Unix sockets.
 //! * `service` tells the service manager what goes on.
 #![forbid(unsafe_code)]
 
@@ -21,6 +22,7 @@ mod origin;
 mod probes;
 mod service;
 mod signals;
+mod unix;
 
 pub use control::{Ending, serve};
 pub use origin::{Origin, environment};

@@ -197,7 +197,7 @@ impl Registration {
         self.entry.listener.clients.watched.borrow_mut().push(self.entry.clone());
     }
 
-    /// Its request waits in a line, for `at_most`, as long as the guard lives. `now` is the present tick.
+    /// Its request waits, in a line or for a connection, for `at_most`, as long as the guard lives. `now` is the present tick.
     pub(crate) fn in_line(&self, look: Look, now: u64, at_most: Duration) -> InLine<'_> {
         // The tick that is under way has begun already: one more.
         let ticks = at_most.as_nanos().div_ceil(TICK.as_nanos()).saturating_add(1);

@@ -415,7 +415,8 @@ impl<'a> Exchange<'a> {
         let timeouts = &self.terms().timeouts;
         let patience = course.patience(timeouts.connect, timeouts.response);
         let began_ms = self.worker.now_ms();
-        let dialled = upstream::dial(self.worker, upstream, member, patience.given).await;
+        let look = self.asked.client_look();
+        let dialled = upstream::dial(self.worker, self.client, look, upstream, member, patience.given).await;
         if let Err(error) = &dialled {
             course.spend(began_ms, self.worker.now_ms());
             self.blame(upstream, member, *error, patience.judges(*error));

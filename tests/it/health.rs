@@ -28,6 +28,9 @@ on_both_drivers![
     a_success_sets_the_count_back,
     what_breaks_after_a_head_is_no_failure,
     clients_that_leave_say_nothing_about_a_backend,
+    clients_that_keep_a_backend_waiting_say_nothing_about_it,
+    a_black_hole_is_found_out_however_short_a_response_may_take,
+    a_retry_does_not_ask_an_ejected_one_while_another_is_well,
     each_failure_counts_once,
     an_http_probe_below_500_brings_back,
     a_unix_socket_is_probed,
@@ -207,6 +210,11 @@ fn failures(proxy: &Proxy) -> Vec<usize> {
     backends.iter().map(|backend| number(backend, "failures")).collect()
 }
 
+/// How the backend at this place stands.
+fn state(proxy: &Proxy, place: usize) -> String {
+    proxy.upstream_status("u")["backends"][place]["state"].as_str().expect("a state").to_owned()
+}
+
 fn a_success_sets_the_count_back(driver: Driver) {
     let (moody, well) = (Moody::new(503, 500), Backend::says("well"));
     let urls = [moody.backend.url(), well.url()];
@@ -257,6 +265,57 @@ fn clients_that_leave_say_nothing_about_a_backend(driver: Driver) {
     }
     assert_eq!(failures(&proxy), [0, 0]);
     assert!(!proxy.stop().contains(&event("backend_ejected")));
+}
+
+/// One backend reads on where the client waits for leave to send, the other hangs up where a body stops.
+fn clients_that_keep_a_backend_waiting_say_nothing_about_it(driver: Driver) {
+    let hangs_up = Backend::script(|visit| drop((visit.head(), visit.exactly(2))));
+    let lines = "timeouts = { response = \"500ms\" }\nretries = 0";
+    for (backend, field, body, answer) in [
+        (Backend::never_answers(), "Expect: 100-continue\r\n", "", (504, "upstream_timeout")),
+        (hangs_up, "", "he", (502, "upstream_closed")),
+    ] {
+        let proxy = Proxy::watched(pool(driver, &[backend.url()], "", lines));
+        let mut client = proxy.client();
+        client.send(format!("POST / HTTP/1.1\r\nHost: test\r\n{field}Content-Length: 5\r\n\r\n{body}"));
+        client.response().assert_error(answer.0, answer.1);
+        assert_eq!(failures(&proxy), [0], "{answer:?}");
+    }
+}
+
+/// The time until a response has not begun while nobody is connected to.
+fn a_black_hole_is_found_out_however_short_a_response_may_take(driver: Driver) {
+    let (hole, well) = (Unaccepting::new(), Backend::says("well"));
+    let lines = "timeouts = { connect = \"1s\", response = \"300ms\" }";
+    let proxy = Proxy::watched(pool(driver, &[hole.url(), well.url()], "", lines));
+    let mut client = proxy.client();
+    let mut statuses: Vec<u16> = (0..2).map(|_| client.get("/").status).collect();
+    statuses.sort_unstable();
+    // What was left for the other one was nothing.
+    assert_eq!(statuses, [200, 504]);
+    assert_eq!(state(&proxy, 0), "ejected");
+}
+
+fn a_retry_does_not_ask_an_ejected_one_while_another_is_well(driver: Driver) {
+    let moody = Backend::script(|visit| {
+        while visit.head().is_some_and(|head| head.target() == "/") {
+            visit.send(response("200 OK", "", b"well"));
+        }
+    });
+    let silent = Backend::never_answers();
+    let health = format!("{HTTP}, max_failures = 2");
+    let lines = "timeouts = { response = \"300ms\" }";
+    let proxy = Proxy::watched(pool(driver, &[moody.url(), silent.url()], &health, lines));
+    let mut client = proxy.client();
+    wait_until("the silent one is ejected", || {
+        client.get("/");
+        state(&proxy, 1) == "ejected"
+    });
+    let asked = silent.requests();
+    client.get("/moody").assert_error(502, "upstream_closed");
+    assert_eq!(state(&proxy, 1), "ejected");
+    assert!(silent.requests() - asked <= 1, "a probe may have come, but no request");
+    assert_eq!(client.get("/").text(), "well");
 }
 
 /// However often a request is tried: at each backend as often as that had it.

@@ -13,13 +13,12 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
+
+use crate::unix;
 
 /// The longest time until the whole answer is there.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How often it is tried whether a socket to which too many connect has room.
-const ROOM_CHECK: Duration = Duration::from_millis(50);
 
 /// The longest answer, in bytes: a status of a hundred thousand backends fits.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -77,20 +76,10 @@ impl From<hyper::Error> for NoAnswer {
 /// [`NoAnswer`].
 pub async fn get(socket: &Path, path: &str) -> Result<Bytes, NoAnswer> {
     let answer = async {
-        let stream = connect(socket).await.map_err(|error| unreached(socket, error))?;
+        let stream = unix::connect(socket).await.map_err(|error| unreached(socket, error))?;
         exchange(stream, path).await
     };
     timeout(ANSWER_TIMEOUT, answer).await.unwrap_or(Err(NoAnswer::TimedOut))
-}
-
-/// Connects, as soon as there is room among those who wait to be accepted: until then the system refuses to wait.
-async fn connect(socket: &Path) -> io::Result<UnixStream> {
-    loop {
-        match UnixStream::connect(socket).await {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(ROOM_CHECK).await,
-            connected => return connected,
-        }
-    }
 }
 
 fn unreached(socket: &Path, error: io::Error) -> NoAnswer {
@@ -129,7 +118,6 @@ async fn exchange(stream: UnixStream, path: &str) -> Result<Bytes, NoAnswer> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use socket2::{Domain, SockAddr, Socket, Type};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::UnixListener;
 
@@ -168,24 +156,6 @@ mod tests {
             let broken = refused(bytes);
             assert!(matches!(broken, NoAnswer::Broken(_)), "{broken:?}");
         }
-    }
-
-    #[test]
-    fn a_socket_to_which_too_many_connect_is_waited_for() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("s");
-        let socket = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
-        socket.bind(&SockAddr::unix(&path).unwrap()).unwrap();
-        socket.listen(0).unwrap();
-        let _before = std::os::unix::net::UnixStream::connect(&path).unwrap();
-        let refused = runtime.block_on(UnixStream::connect(&path)).unwrap_err();
-        assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
-        let accepted = async {
-            _ = socket.accept().unwrap();
-        };
-        let (connected, ()) = runtime.block_on(async { tokio::join!(connect(&path), accepted) });
-        connected.unwrap();
     }
 
     #[test]

@@ -8,9 +8,10 @@ use ringway_config::Probe;
 use ringway_engine::{Address, BackendHandle, Failed};
 use ringway_wire::{Limits, Method, Progress, ResponseHead};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 
 use super::schedule::Found;
+use crate::unix;
 
 /// Statuses from here on say that a backend is ill.
 const ILL_STATUS: u16 = 500;
@@ -36,7 +37,7 @@ async fn attempt(backend: &BackendHandle, probe: &Probe, is_connected: &mut bool
             Ok(stream) => talk(stream, backend.authority(), probe, is_connected).await,
             Err(error) => unreached(backend, &error),
         },
-        Address::Unix(path) => match UnixStream::connect(path).await {
+        Address::Unix(path) => match unix::connect(path).await {
             Ok(stream) => talk(stream, backend.authority(), probe, is_connected).await,
             Err(error) => unreached(backend, &error),
         },

@@ -2,13 +2,18 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
+use std::task::Context;
 use std::time::Duration;
 
 use super::Upstream;
+use super::queue::stand;
+use crate::conn::Client;
 use crate::error::Error;
 use crate::net::deadline::Deadline;
 use crate::net::dial::{self, Address, DialError};
 use crate::net::listen::Local;
+use crate::net::patrol::Look;
 use crate::net::stream::Stream;
 use crate::worker::Worker;
 
@@ -21,9 +26,14 @@ pub(crate) struct Backend {
     pub(crate) reused: bool,
 }
 
-/// Connects to a member of an upstream within `timeout`.
+/// Connects to a member of an upstream within `timeout`, for a client whose going away is seen by `look`.
+///
+/// # Errors
+/// What ended it: one of the upstream's errors, `Loop`, `Exhausted`, or `ClientGone`.
 pub(crate) async fn dial(
     worker: &Worker,
+    client: &Client,
+    look: Look,
     upstream: &Upstream,
     member: usize,
     timeout: Duration,
@@ -32,7 +42,11 @@ pub(crate) async fn dial(
     if member.is_own {
         return Err(Error::Loop);
     }
-    let stream = dial::dial(&member.address, timeout).await.map_err(blame)?;
+    // Dropped half-way it loses nothing: no byte is under way.
+    let mut dialling = pin!(dial::dial(&member.address, timeout));
+    let connected = |cx: &mut Context<'_>| dialling.as_mut().poll(cx);
+    let stream = stand(&client.registration, worker.wheel.now(), look, Duration::MAX, connected).await?;
+    let stream = stream.map_err(blame)?;
     if comes_back(worker, &stream, &member.address) {
         return Err(Error::Loop);
     }

@@ -2,19 +2,21 @@
 //! file's. What each of them does to an exchange, and where its clock starts, stands in `crate::timeouts` and `crate::slow`;
 //! here each ends one for every level, and leaves nothing.
 
+use super::pool;
 use crate::harness::backend::Backend;
 use crate::harness::backends::{HELLO, response};
 use crate::harness::client::Client;
 use crate::harness::config::{Config, Driver};
 use crate::harness::message::Ending;
 use crate::harness::proxy::Proxy;
-use crate::harness::unreachable::Unaccepting;
+use crate::harness::unreachable::{Crowded, Unaccepting};
 use crate::harness::websocket::{assert_echo, close, connect, handshake, switching};
 use crate::harness::{on_both_drivers, pause};
 use std::time::Duration;
 
 on_both_drivers![
     connecting_ends_at_the_nearest_limit,
+    who_goes_away_ends_connecting,
     a_silent_backend_ends_at_the_nearest_limit,
     a_stalled_response_ends_at_the_nearest_limit,
     a_silent_tunnel_ends_at_the_nearest_limit,
@@ -113,6 +115,26 @@ fn connecting_ends_at_the_nearest_limit(driver: Driver) {
     CONNECT.runs_out_at_each_level(driver, &backend.url(), |proxy, _| {
         three(proxy, GET, |client| client.response().assert_error(504, "upstream_connect_timeout"));
     });
+}
+
+/// Long before its limit.
+fn who_goes_away_ends_connecting(driver: Driver) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (hole, crowded) = (Unaccepting::new(), Crowded::on_unix(&directory.path().join("socket")));
+    for url in [hole.url(), crowded.url()] {
+        let proxy = Proxy::watched(pool(driver, &[url], "max_active = 1").timeouts("connect = \"10m\""));
+        for reset in [false, true] {
+            let mut client = proxy.client();
+            client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+            proxy.wait_for_upstream("u", 1, 0);
+            if reset {
+                client.reset()
+            } else {
+                drop(client)
+            }
+            proxy.wait_until_nothing_runs();
+        }
+    }
 }
 
 fn a_silent_backend_ends_at_the_nearest_limit(driver: Driver) {

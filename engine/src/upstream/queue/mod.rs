@@ -46,7 +46,7 @@ impl Gate {
 
     async fn wait_for(self: &Arc<Self>, client: &Registration, now: u64, look: Look) -> Result<(), Error> {
         let ticket = self.join()?;
-        let granted = |cx: &Context<'_>| ticket.poll_granted(cx);
+        let granted = |cx: &mut Context<'_>| ticket.poll_granted(cx);
         let waited = stand(client, now, look, ticket.timeout(), granted).await;
         waited.inspect_err(|error| self.tally.count_end(*error))?;
         let entered = ticket.enter();
@@ -96,13 +96,13 @@ impl Place {
 }
 
 /// Waits until `called`, or until `client` has gone or `at_most` has passed.
-async fn stand(
+pub(super) async fn stand<T>(
     client: &Registration,
     now: u64,
     look: Look,
     at_most: Duration,
-    called: impl Fn(&Context<'_>) -> Poll<()>,
-) -> Result<(), Error> {
+    mut called: impl FnMut(&mut Context<'_>) -> Poll<T>,
+) -> Result<T, Error> {
     let in_line = client.in_line(look, now, at_most);
     // Both are asked each time, so that each wakes this task. Who is called and gone at once does not come in.
     poll_fn(|cx| match in_line.poll_ended(cx) {
