@@ -1,25 +1,25 @@
 //! A request, step by step. This page takes every decision about one; what it calls does work and decides no policy.
-//! `course` has what a request takes with it from try to try, `here` the answers that are made here.
+//! `route` finds where a request goes, `course` has what it takes with it from try to try, `parcel` what is sent, `here` the
+//! answers that are made here.
 
 mod course;
 mod here;
+mod parcel;
+mod route;
 
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use ringway_config::{
-    Fate, Forward, NoRoute, OnNoBackend, RouteRequest, RuleId, SentPath, Snapshot, Unserved,
-};
-use ringway_wire::forward::{self, MaxForwards};
-use ringway_wire::{BodyReader, Expect, FieldName, Framing, Method, RequestHead, UpgradeRequest};
+use ringway_config::OnNoBackend;
+use ringway_wire::forward;
+use ringway_wire::{BodyReader, FieldName, RequestHead};
 
 use crate::access_log::Record;
 use crate::conn::{After, Client};
 use crate::error::Error;
 use crate::net::buf::Buf;
 use crate::net::patrol::Look;
-use crate::outgoing::{self, RequestEdits};
 use crate::relay::{Asked, Complete, Done, Failure, Flow, Relay, Stage};
 use crate::request_id::{self, RequestId};
 use crate::respond;
@@ -29,14 +29,12 @@ use crate::upstream::{self, Backend, Failed, GateHandle, Picked, Upstream};
 use crate::view::{Settings, View};
 use crate::worker::{Heads, Worker};
 
-use course::{Course, Link, Parcel, Patience, Place, Places, Renewal};
-use here::Local;
+use course::{Course, Link, Patience, Place, Places};
+use parcel::Parcel;
+use route::{Forwarding, Target};
 
 /// Why a request is sent once more to the same backend.
 const IDLE_CLOSED: &str = "idle_closed";
-/// How often a request may have passed us already (by Via) before it counts as a loop.
-const VIA_PASSES: usize = 10;
-
 /// Serves the request whose head, of `head_bytes` bytes, stands at the front of `input`: site, rule, backend, relay,
 /// answer. Says how the client's connection goes on.
 pub(crate) async fn handle(
@@ -60,32 +58,6 @@ pub(crate) async fn handle(
     };
     exchange.end();
     after
-}
-
-/// Where a request goes.
-enum Target {
-    Backend(Forwarding),
-    /// It is answered here.
-    Here(Local),
-}
-
-/// What a rule makes of a request.
-struct Forwarding {
-    /// Keeps the revision that `rule` belongs to; goes as soon as the request's head is written for the last time.
-    view: Option<Rc<View>>,
-    rule: RuleId,
-    /// The gate of its site, and whether tunnels keep their places there.
-    site: Option<(GateHandle, bool)>,
-    upstream: Rc<Upstream>,
-    retries: u8,
-    path: SentPath,
-    tenant: Option<Vec<u8>>,
-}
-
-impl Forwarding {
-    fn rule(&self) -> Option<&Forward> {
-        self.view.as_ref()?.published.snapshot.rule(self.rule)?.forward()
-    }
 }
 
 /// One request and its response, from its head to its line in the log.
@@ -154,113 +126,6 @@ impl<'a> Exchange<'a> {
     /// What site and rule say; until they are known, what holds for all.
     fn terms(&self) -> &Terms {
         terms_of(self.special.as_ref(), self.settings)
-    }
-
-    /// What is wrong with the request, else where it goes.
-    fn route(&mut self, view: Rc<View>, head: &RequestHead, input: &Buf) -> Result<Target, Error> {
-        let bytes = input.filled();
-        self.acceptable(head, bytes)?;
-        if forward::max_forwards(head, bytes) == MaxForwards::AnswerHere {
-            return Ok(Target::Here(Local::MaxForwards));
-        }
-        let (path, query) = (head.path(bytes), head.query(bytes));
-        let host = head.authority().map(|authority| authority.host.of(bytes));
-        let request = RouteRequest {
-            listener: &self.client.registration.listener().identity,
-            host,
-            path,
-            method: head.method_bytes(bytes),
-            websocket: self.asked.upgrades(),
-        };
-        let snapshot = &view.published.snapshot;
-        let route = snapshot.route(&request, &mut view.scratch.borrow_mut());
-        let route = route.map_err(|none| self.unrouted(none, snapshot))?;
-        let rule = snapshot.rule(route.rule).ok_or(Error::NoRule)?;
-        let site = route.site.and_then(|site| snapshot.site(site));
-        if let Some(record) = &mut self.record {
-            record.site = site.cloned();
-            record.rule = Some(rule.clone());
-        }
-        let site = site.map(|site| &**site);
-        if let Some(terms) = view.terms.special(snapshot, &route, site, rule) {
-            self.special = Some(terms);
-            self.identify();
-        }
-        self.check_length(head)?;
-        let fate = rule.fate(site, path, query, &mut view.scratch.borrow_mut());
-        match fate.map_err(unserved)? {
-            Fate::Forwarded(forward, path) => {
-                let upstream = view.upstreams.get(forward.upstream.index()).ok_or(Error::NoRule)?.clone();
-                let tenant = route.tenant.and_then(|range| host?.get(range)).map(<[u8]>::to_vec);
-                let gate = route.site.and_then(|site| view.gates.get(site.index())).cloned();
-                let site = gate.zip(site.map(|site| site.admission.count_tunnels));
-                let retries = rule.retries.unwrap_or(upstream.roster.config.retries);
-                let rule = route.rule;
-                Ok(Target::Backend(Forwarding {
-                    rule,
-                    site,
-                    upstream,
-                    retries,
-                    path,
-                    tenant,
-                    view: Some(view),
-                }))
-            }
-            Fate::Redirected { status, location } => Ok(Target::Here(Local::Redirect { status, location })),
-            Fate::Responded(fixed) => Ok(Target::Here(Local::Respond(fixed.clone()))),
-        }
-    }
-
-    /// No rule took the request.
-    fn unrouted(&mut self, none: NoRoute, snapshot: &Snapshot) -> Error {
-        match none {
-            NoRoute::NoSite => Error::NoSite,
-            NoRoute::NoRule { site } => {
-                if let Some(record) = &mut self.record {
-                    record.site = site.and_then(|site| snapshot.site(site)).cloned();
-                }
-                Error::NoRule
-            }
-        }
-    }
-
-    /// Makes the request's id where site or rule send one and none is there.
-    fn identify(&mut self) {
-        if self.request_id.is_some() || !self.terms().needs_request_id() {
-            return;
-        }
-        let id = self.request_id.insert(RequestId::new());
-        if let Some(record) = &mut self.record {
-            record.identify(id);
-        }
-    }
-
-    /// A body that is announced to be longer than it may be.
-    fn check_length(&self, head: &RequestHead) -> Result<(), Error> {
-        let limit = self.terms().max_request_body_bytes;
-        match head.framing() {
-            Framing::Length(length) if limit > 0 && length > limit => Err(Error::BodyTooLarge),
-            _ => Ok(()),
-        }
-    }
-
-    /// What no rule could allow.
-    fn acceptable(&self, head: &RequestHead, bytes: &[u8]) -> Result<(), Error> {
-        if head.method() == Method::Trace && !self.settings.server.allow_trace {
-            return Err(Error::Trace);
-        }
-        match head.upgrade() {
-            UpgradeRequest::None | UpgradeRequest::WebSocket => {}
-            UpgradeRequest::WebSocketVersion => return Err(Error::UpgradeVersion),
-            UpgradeRequest::WebSocketBroken => return Err(Error::BadUpgrade),
-        }
-        if head.expect() == Expect::Unknown {
-            return Err(Error::Expectation);
-        }
-        if head.has(FieldName::Via) && forward::via_count(&head.fields, bytes) > VIA_PASSES {
-            return Err(Error::Loop);
-        }
-        Ok(())
     }
 
     /// Brings the request to a backend and the response to the client: its places, a backend, a connection, the attempt; and
@@ -424,60 +289,6 @@ impl<'a> Exchange<'a> {
         dialled
     }
 
-    /// Writes the request for the backend of `link`, and what came of its body behind it.
-    fn pack(
-        &mut self,
-        target: &mut Forwarding,
-        link: &Link,
-        parcel: &mut Parcel,
-        heads: &mut Heads,
-        input: &mut Buf,
-    ) -> Result<(), Error> {
-        self.terms().request.take_out(&mut heads.request.fields, input.filled(), true);
-        let authority = link.authority(&target.upstream);
-        self.write_request(&mut parcel.out, target, authority, &heads.request, input.filled());
-        parcel.renewal = self.renewal(target, &heads.request, input, parcel.out.len());
-        if parcel.renewal.is_none() {
-            // From here on the exchange keeps its upstream, not the revision.
-            target.view = None;
-        }
-        self.take_head(input);
-        self.begin_body(parcel, input)?;
-        parcel.close();
-        Ok(())
-    }
-
-    /// Takes the request's head out of the input, if it is still there.
-    fn take_head(&mut self, input: &mut Buf) {
-        input.consume(std::mem::take(&mut self.head_bytes));
-    }
-
-    /// What it takes to write the head again for another backend; nothing, when it would be the same.
-    fn renewal(
-        &self,
-        target: &Forwarding,
-        head: &RequestHead,
-        input: &Buf,
-        written_bytes: usize,
-    ) -> Option<Renewal> {
-        let names_backend = head.authority().is_none() || target.rule()?.change_origin;
-        let differs = names_backend && target.retries > 0 && target.upstream.roster.has_several_authorities();
-        let bytes = || input.filled().get(..self.head_bytes).unwrap_or_default().to_vec();
-        differs.then(|| Renewal { bytes: bytes(), written_bytes })
-    }
-
-    /// Makes the request ready to be sent again, to the backend of `link`.
-    fn repack(&self, target: &Forwarding, link: &Link, parcel: &mut Parcel, head: &RequestHead) {
-        parcel.open();
-        let Parcel { out, renewal: Some(Renewal { bytes, written_bytes }), .. } = parcel else { return };
-        let body = out.filled().get(*written_bytes..).unwrap_or_default().to_vec();
-        out.clear();
-        self.write_request(out, target, link.authority(&target.upstream), head, bytes);
-        *written_bytes = out.len();
-        out.append(&body);
-        parcel.close();
-    }
-
     async fn attempt(
         &mut self,
         upstream: &Upstream,
@@ -592,52 +403,6 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    fn write_request(
-        &self,
-        out: &mut Buf,
-        target: &Forwarding,
-        authority: &str,
-        head: &RequestHead,
-        bytes: &[u8],
-    ) {
-        let rule = target.rule();
-        let edits = RequestEdits {
-            settings: self.settings,
-            terms: self.terms(),
-            base_path: rule.map_or("", |rule| &rule.base_path),
-            path: &target.path,
-            authority,
-            change_origin: rule.is_some_and(|rule| rule.change_origin),
-            peer: self.client.peer,
-            peer_trusted: self.peer_trusted,
-            client: self.client_address,
-            tenant: target.tenant.as_deref(),
-            request_id: self.request_id.as_deref(),
-            upgrade: self.asked.upgrades(),
-        };
-        outgoing::request(out, head, bytes, &edits);
-    }
-
-    /// Puts what already came of the body behind the head, where it fits, so that both go in one write and can be sent
-    /// again.
-    fn begin_body(&mut self, parcel: &mut Parcel, input: &mut Buf) -> Result<(), Error> {
-        self.flow.set_awaits_continue(self.asked.expects_continue() && input.is_empty());
-        if self.body.is_complete() || input.is_empty() || 2 * input.len() > parcel.out.spare() {
-            return Ok(());
-        }
-        let part = self.body.read(input.filled_mut(), &self.settings.limits.wire);
-        let part = part.map_err(|error| Error::Body(error.kind))?;
-        self.flow.count_request(part.data.len(), self.terms())?;
-        if part.data.is_empty() && !part.complete {
-            input.consume(part.consumed);
-            return Ok(());
-        }
-        let framed = parcel.writer.frame(&self.worker.bufs, input, &part);
-        parcel.out.append(input.filled());
-        framed.go_on(input);
-        Ok(())
-    }
-
     async fn tunnel(&mut self, backend: &Backend, from_client: Buf, from_backend: Buf) -> After {
         self.worker.counters.tunnels.add(1);
         let idle = self.terms().timeouts.tunnel_idle;
@@ -677,14 +442,6 @@ impl<'a> Exchange<'a> {
 
 fn terms_of<'a>(special: Option<&'a Rc<Terms>>, settings: &'a Settings) -> &'a Terms {
     special.map_or(&settings.plain, |terms| terms)
-}
-
-/// What a request meets that its rule takes and cannot serve.
-fn unserved(why: Unserved<'_>) -> Error {
-    match why {
-        Unserved::Unset(_) => Error::UpstreamDns,
-        Unserved::BadRewrite(_) => Error::BadRewrite,
-    }
 }
 
 /// Whether a request may be sent again after a failed attempt (RFC 9110 section 9.2.2): when nothing of it was written, or

@@ -1,14 +1,9 @@
-//! What a request takes with it from try to try: its places, its connection, what is sent, and what it may still do.
+//! What a request takes with it from try to try: its places, its connection, and what it may still do.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ringway_wire::Framing;
-
-use crate::body::BodyWriter;
 use crate::error::Error;
-use crate::net::buf::Buf;
-use crate::relay::Replay;
 use crate::upstream::{Asking, Backend, GateHandle, Picked, Running, StateOf, Tried, Upstream};
 
 /// A place behind a gate, given back when it is dropped.
@@ -109,44 +104,4 @@ impl Link {
     pub(super) fn authority<'u>(&self, upstream: &'u Upstream) -> &'u str {
         upstream.roster.members.get(self.picked.member).map_or("", |member| &member.authority)
     }
-}
-
-/// What is sent, and can be sent again.
-pub(super) struct Parcel {
-    /// The head and the beginning of the body.
-    pub(super) out: Buf,
-    /// Where they stand in it.
-    start: usize,
-    end: usize,
-    pub(super) writer: BodyWriter<'static>,
-    /// What was sent behind it.
-    pub(super) replay: Replay,
-    /// For backends whose head would be another one.
-    pub(super) renewal: Option<Renewal>,
-}
-
-impl Parcel {
-    /// Nothing yet of a request whose body is framed as `framing`. Its body is kept when it is `repeatable`.
-    pub(super) fn new(out: Buf, framing: Framing, repeatable: bool) -> Self {
-        let (writer, replay) = (BodyWriter::new(framing, None), Replay::new(repeatable));
-        Self { out, start: 0, end: 0, writer, replay, renewal: None }
-    }
-
-    /// What `out` has now is what is sent.
-    pub(super) fn close(&mut self) {
-        (self.start, self.end) = (self.out.start(), self.out.start() + self.out.len());
-    }
-
-    /// Puts back into `out` what was there when it was closed.
-    pub(super) fn open(&mut self) {
-        self.out.rewind(self.start, self.end);
-    }
-}
-
-/// What it takes to write a head for another backend.
-pub(super) struct Renewal {
-    /// The head as it came.
-    pub(super) bytes: Vec<u8>,
-    /// How long the head that was written is.
-    pub(super) written_bytes: usize,
 }
