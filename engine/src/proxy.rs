@@ -180,45 +180,48 @@ impl<'a> Exchange<'a> {
     /// A place at the site and at the upstream, and a backend that is available, where the upstream says to wait for one.
     /// After a wait `target` has the upstream as it is now.
     async fn admit(&mut self, target: &mut Forwarding) -> Result<Places, Error> {
-        let site = match &target.site {
-            Some((gate, for_tunnels)) => Some(self.enter(gate, *for_tunnels).await?),
-            None => None,
-        };
+        let mut site = None;
+        if let Some((gate, for_tunnels)) = &target.site {
+            if !gate.try_enter() {
+                self.wait_before(gate).await?;
+            }
+            site = Some(Place { gate: gate.clone(), for_tunnels: *for_tunnels });
+        }
+        let at_site = self.queued;
+        if !target.upstream.gate.try_enter() {
+            self.wait_before(&target.upstream.gate).await?;
+        }
         let for_tunnels = target.upstream.roster.config.admission.count_tunnels;
-        let before = self.queued;
-        let upstream = self.enter(&target.upstream.gate, for_tunnels).await?;
+        let upstream = Place { gate: target.upstream.gate.clone(), for_tunnels };
         if !self.queued.is_zero() {
             self.renew(&mut target.upstream);
         }
-        self.available(&mut target.upstream, self.queued - before).await?;
+        if waits_for_backend(&target.upstream) {
+            self.wait_for_backend(&mut target.upstream, self.queued - at_site).await?;
+        }
         target.upstream.count_request(self.worker.now_ms());
         Ok(Places { site, upstream })
     }
 
-    /// A place behind a gate, at once or when it is its turn.
-    async fn enter(&mut self, gate: &GateHandle, for_tunnels: bool) -> Result<Place, Error> {
-        if !gate.try_enter() {
-            let began = Instant::now();
-            let waited = gate.wait(self.worker, self.client, self.asked.client_look()).await;
-            if waited != Err(Error::QueueFull) {
-                self.queued += began.elapsed();
-            }
-            waited?;
+    /// Waits before a gate until there is a place, which is the caller's then.
+    #[cold]
+    async fn wait_before(&mut self, gate: &GateHandle) -> Result<(), Error> {
+        let began = Instant::now();
+        let waited = gate.wait(self.worker, self.client, self.asked.client_look()).await;
+        if waited != Err(Error::QueueFull) {
+            self.queued += began.elapsed();
         }
-        Ok(Place { gate: gate.clone(), for_tunnels })
+        waited
     }
 
-    /// Waits for a backend, where the upstream says so. The request has `waited` there already.
-    async fn available(&mut self, upstream: &mut Rc<Upstream>, waited: Duration) -> Result<(), Error> {
-        let waits = |upstream: &Upstream| upstream.roster.config.health.on_no_backend == OnNoBackend::Wait;
-        if !waits(upstream) || upstream.roster.has_available() {
-            return Ok(());
-        }
+    /// Waits for a backend. The request has `waited` at its upstream already.
+    #[cold]
+    async fn wait_for_backend(&mut self, upstream: &mut Rc<Upstream>, waited: Duration) -> Result<(), Error> {
         let began = Instant::now();
         // Joined before it is looked again: a call in between is not missed.
         let place = upstream.roster.state.absence.join()?;
         let mut result = Ok(());
-        while result.is_ok() && waits(upstream) && !upstream.roster.has_available() {
+        while result.is_ok() && waits_for_backend(upstream) {
             let queue_timeout = upstream.roster.config.admission.queue_timeout;
             let left = queue_timeout.saturating_sub(waited + began.elapsed());
             result = place.wait(self.worker, self.client, self.asked.client_look(), left).await;
@@ -442,6 +445,11 @@ impl<'a> Exchange<'a> {
 
 fn terms_of<'a>(special: Option<&'a Rc<Terms>>, settings: &'a Settings) -> &'a Terms {
     special.map_or(&settings.plain, |terms| terms)
+}
+
+/// Whether a request waits for a backend, because there is none.
+fn waits_for_backend(upstream: &Upstream) -> bool {
+    upstream.roster.config.health.on_no_backend == OnNoBackend::Wait && !upstream.roster.has_available()
 }
 
 /// Whether a request may be sent again after a failed attempt (RFC 9110 section 9.2.2): when nothing of it was written, or

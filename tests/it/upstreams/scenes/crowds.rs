@@ -102,7 +102,8 @@ fn come_and_come_again(driver: Driver, times: usize) -> (usize, usize) {
         (0..times).filter(|_| is_let_in(&mut client)).count()
     });
     let answered = answered.into_iter().sum();
-    assert_eq!(busy.most.load(Ordering::SeqCst), ACTIVE, "the most at the backend at one time");
+    let most = busy.most.load(Ordering::SeqCst);
+    assert!((2..=ACTIVE).contains(&most), "the most at the backend at one time: {most}");
     assert_eq!(backend.requests(), answered);
     proxy.wait_until_nothing_runs();
     (answered, CLIENTS * times - answered)
