@@ -300,8 +300,8 @@ pub(crate) enum LogFormat {
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Admin {
-    /// The folder for the admin socket, `admin.sock`, which only the process's own user may open. `${NAME}` is an environment
-    /// variable. Without this key there is no socket.
+    /// The folder for the admin socket, `admin.sock`, which only the process's own user may open. One that everybody may write
+    /// to is refused; one that is not there is made. `${NAME}` is an environment variable. Without this key there is no socket.
     pub(crate) data_dir: Option<String>,
 }
 
