@@ -1,5 +1,6 @@
 //! `ringway check` on what rules can do: warnings, and the list of paths. The problems of files are in `program`.
 
+use crate::harness::output::{stderr, stdout};
 use crate::harness::proxy::ringway;
 use std::process::Output;
 
@@ -55,14 +56,6 @@ fn check(text: &str, arguments: &[&str]) -> Output {
     let mut command = ringway();
     command.current_dir(directory.path()).arg("check").args(arguments).arg("r.toml");
     command.env_remove("RINGWAY_LOG").output().expect("the binary starts")
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).expect("UTF-8")
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).expect("UTF-8")
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use crate::harness::backend::Backend;
 use crate::harness::backends::HELLO;
 use crate::harness::client::Client;
+use crate::harness::output::{assert_exit, stderr, stdout};
 use crate::harness::proxy::{Proxy, ringway};
 use crate::harness::wait_until;
 use nix::sys::signal::Signal;
@@ -19,19 +20,6 @@ fn run_in(directory: &Path, arguments: &[&str]) -> Output {
 
 fn run(arguments: &[&str]) -> Output {
     run_in(tempfile::tempdir().expect("a directory").path(), arguments)
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).expect("UTF-8")
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).expect("UTF-8")
-}
-
-#[track_caller]
-fn assert_exit(output: &Output, code: i32) {
-    assert_eq!(output.status.code(), Some(code), "{}{}", stdout(output), stderr(output));
 }
 
 /// Runs `check` on `text`, in a directory of its own, with the relative name `r.toml`.

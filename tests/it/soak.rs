@@ -7,16 +7,7 @@
 
 mod bodies;
 mod cooling;
-mod idle_closers;
 mod memory;
 mod neighbours;
 mod reloads;
 mod vanishing;
-
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-
-/// Raises the soft limit of open files to the hard one, for this process and for those that it starts from now on.
-fn raise_file_limit() {
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("the hard limit may be reached");
-}

@@ -11,6 +11,8 @@ mod pick;
 mod pool;
 mod queue;
 #[cfg(test)]
+mod samples;
+#[cfg(test)]
 mod simulation;
 mod state;
 

@@ -14,6 +14,7 @@ pub mod holding;
 pub mod log;
 pub mod message;
 pub mod name_server;
+pub mod output;
 pub mod proxy;
 pub mod restarting;
 pub mod status;

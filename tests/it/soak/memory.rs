@@ -1,9 +1,9 @@
 //! Memory of connections that have nothing to do, and what is left of it once they have gone.
 
-use super::raise_file_limit;
 use crate::harness::backend::Backend;
 use crate::harness::client::Client;
 use crate::harness::config::{Config, Driver};
+use crate::harness::crowd::raise_file_limit;
 use crate::harness::proxy::Proxy;
 use crate::harness::{on_both_drivers, size, wait_until};
 

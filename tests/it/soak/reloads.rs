@@ -1,10 +1,10 @@
 //! WebSockets and downloads that are open while the configuration changes again and again, their own rules, sites and
 //! backends among it.
 
-use super::raise_file_limit;
 use crate::harness::backend::{Backend, Visit};
 use crate::harness::client::Client;
 use crate::harness::config::{Config, Driver};
+use crate::harness::crowd::raise_file_limit;
 use crate::harness::proxy::Proxy;
 use crate::harness::websocket::{assert_echo, close, connect};
 use crate::harness::{on_both_drivers, size, wait_until};

@@ -1,10 +1,10 @@
 //! Clients that vanish, in each phase of an exchange: nothing of theirs stays open.
 
-use super::raise_file_limit;
 use crate::harness::backend::{Backend, Visit};
 use crate::harness::backends::{HELLO, response};
 use crate::harness::client::Client;
 use crate::harness::config::{Config, Driver};
+use crate::harness::crowd::raise_file_limit;
 use crate::harness::proxy::Proxy;
 use crate::harness::websocket::{handshake, switching};
 use crate::harness::{on_both_drivers, size};

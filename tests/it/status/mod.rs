@@ -5,6 +5,7 @@ mod command;
 mod socket;
 
 use crate::harness::config::Config;
+use crate::harness::output::{assert_exit, stderr, stdout};
 use crate::harness::proxy::{Proxy, ringway};
 use crate::harness::status::admin;
 use serde_json::Value;
@@ -51,17 +52,4 @@ fn run_in(directory: &Path, arguments: &[&str]) -> Output {
     command.current_dir(directory).args(arguments);
     command.env_remove("RINGWAY_LOG").env_remove("COLUMNS").env_remove("NO_COLOR");
     command.output().expect("the binary starts")
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).expect("UTF-8")
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).expect("UTF-8")
-}
-
-#[track_caller]
-fn assert_exit(output: &Output, code: i32) {
-    assert_eq!(output.status.code(), Some(code), "{}{}", stdout(output), stderr(output));
 }

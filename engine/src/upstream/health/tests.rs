@@ -1,8 +1,7 @@
 //! Ejecting and bringing back, over rosters of addresses that nobody dials.
 
 use super::*;
-use crate::net::dial::Address;
-use crate::upstream::state::{BackendState, UpstreamState};
+use crate::upstream::samples::{self, member};
 use ringway_config::{ActiveProbes, Health as Config};
 use std::sync::Barrier;
 use std::time::Duration;
@@ -10,45 +9,10 @@ use std::time::Duration;
 const REFUSED: Failed = Failed::Refused;
 const TIMEOUT: Failed = Failed::Timeout;
 
-fn member(port: u16) -> Member {
-    Member {
-        address: Address::Tcp(([127, 0, 0, 1], port).into()),
-        authority: "backend".into(),
-        weight: 1,
-        backup: false,
-        is_own: false,
-        state: Arc::new(BackendState::default()),
-    }
-}
-
-fn known() -> Arc<UpstreamState> {
-    Arc::new(UpstreamState {
-        name: "pool".into(),
-        gate: Arc::default(),
-        absence: Arc::default(),
-        budget: Default::default(),
-        ejecting: Mutex::default(),
-        retries: AtomicU64::new(0),
-    })
-}
-
-fn config(health: Config) -> Arc<ringway_config::Upstream> {
-    Arc::new(ringway_config::Upstream {
-        name: "pool".into(),
-        backends: Vec::new(),
-        keepalive: 64,
-        strategy: Default::default(),
-        retries: 2,
-        slow_start: Duration::ZERO,
-        health,
-        admission: Default::default(),
-        timeouts: Default::default(),
-        dns_refresh: None,
-    })
-}
-
 fn roster_with(count: u16, health: Config) -> Roster {
-    Roster { config: config(health), state: known(), members: (1..=count).map(member).collect() }
+    let mut roster = samples::roster((1..=count).map(|number| member(number, 1)));
+    roster.configure(|config| config.health = health);
+    roster
 }
 
 fn roster(count: u16) -> Roster {
@@ -59,9 +23,9 @@ fn roster(count: u16) -> Roster {
 fn changed(old: &Roster, stay: &[usize], new: u16) -> Roster {
     let again = |&index: &usize| {
         let Member { address, state, .. } = &old.members[index];
-        Member { address: address.clone(), state: state.clone(), ..member(0) }
+        Member { address: address.clone(), state: state.clone(), ..member(0, 1) }
     };
-    let members = stay.iter().map(again).chain((0..new).map(|port| member(1000 + port)));
+    let members = stay.iter().map(again).chain((0..new).map(|number| member(1000 + number, 1)));
     Roster { config: old.config.clone(), state: old.state.clone(), members: members.collect() }
 }
 

@@ -153,9 +153,10 @@ mod tests {
 
     use ringway_config::Strategy::IpHash;
 
-    use super::super::tests::{asking, counts, floats, is_by_chance, member, roster};
+    use super::super::tests::{asking, counts, floats, is_by_chance, roster};
     use super::super::{Asking, Tried};
     use super::*;
+    use crate::upstream::samples::member;
     use crate::upstream::state::Member;
 
     const CLIENTS: u32 = 1_000;

@@ -2,16 +2,14 @@
 
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use ringway_config::{OnNoBackend, Upstream as Config};
+use ringway_config::OnNoBackend;
 
 use super::*;
-use crate::net::dial::Address;
 use crate::upstream::health::{Cause, Failed, Standing};
-use crate::upstream::state::{BackendState, Member, UpstreamState};
+use crate::upstream::samples;
 
 pub(super) const STRATEGIES: [Strategy; 6] = [
     Strategy::RoundRobin,
@@ -22,51 +20,15 @@ pub(super) const STRATEGIES: [Strategy; 6] = [
     Strategy::LeastLatency,
 ];
 
-pub(super) fn member(number: u16, weight: u16) -> Member {
-    Member {
-        address: Address::Tcp((Ipv4Addr::new(10, 0, (number >> 8) as u8, number as u8), 8080).into()),
-        authority: "backend".into(),
-        weight,
-        backup: false,
-        is_own: false,
-        state: Arc::new(BackendState::default()),
-    }
-}
-
-fn state() -> Arc<UpstreamState> {
-    Arc::new(UpstreamState {
-        name: "pool".into(),
-        gate: Arc::default(),
-        absence: Arc::default(),
-        budget: Default::default(),
-        ejecting: Mutex::default(),
-        retries: AtomicU64::new(0),
-    })
-}
-
 /// Members of these weights, numbered from 0.
 pub(super) fn roster(strategy: Strategy, weights: &[u16]) -> Roster {
-    let config = Config {
-        name: "pool".into(),
-        backends: Vec::new(),
-        keepalive: 64,
-        strategy,
-        retries: 2,
-        slow_start: Duration::ZERO,
-        health: Default::default(),
-        admission: Default::default(),
-        timeouts: Default::default(),
-        dns_refresh: None,
-    };
-    let members = weights.iter().enumerate().map(|(number, &weight)| member(number as u16, weight));
-    Roster { config: Arc::new(config), state: state(), members: members.collect() }
+    let members = weights.iter().enumerate().map(|(number, &weight)| samples::member(number as u16, weight));
+    let mut roster = samples::roster(members);
+    roster.configure(|config| config.strategy = strategy);
+    roster
 }
 
 impl Roster {
-    pub(super) fn configure(&mut self, change: impl FnOnce(&mut Config)) {
-        change(Arc::make_mut(&mut self.config));
-    }
-
     pub(super) fn take_away(&self, member: usize) {
         self.eject_unbounded(&self.members[member], Cause::Probe(Failed::Refused), 1);
     }
