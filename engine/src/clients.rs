@@ -1,5 +1,5 @@
 //! A worker's client connections, as far as others look at them: which are idle (those close when their listener goes), and
-//! which wait for a response or in a line (their clients are watched, once a tick, for going away).
+//! which wait for a response, in a line or for a connection (their clients are watched, once a tick, for going away).
 //!
 //! What a connection does is said with each request, so saying it is a few stores in its own entry. Only those that
 //! waited since the last tick are looked at once a tick, however many others are open.
@@ -29,11 +29,11 @@ enum Phase {
     Busy,
     /// Its request is at a backend, since this tick; nobody reads from the client.
     Waiting { backend: RawFd, look: Look, since: u32 },
-    /// Its request waits in a line, since this tick, as `wait` of [`Clients::waits`]; nobody reads from the client.
+    /// Its request waits in a line or for a connection, since this tick, as `wait` of [`Clients::waits`]; nobody reads from the client.
     InLine { wait: u32, look: Look, since: u32 },
 }
 
-/// A wait in a line, as far as it may end otherwise than by a call. Kept apart from the entries, which stay small.
+/// A wait in a line or for a connection, as far as it may end otherwise than by what is waited for. Kept apart from the entries, which stay small.
 struct Wait {
     /// The task that waits; none before its first poll.
     waker: Option<Waker>,
@@ -245,7 +245,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// While it lives, the client is watched, and the time that it may wait in a line.
+/// While it lives, the client is watched, and the time that it may wait in a line or for a connection.
 pub(crate) struct InLine<'a> {
     registration: &'a Registration,
     wait: usize,

@@ -305,10 +305,13 @@ impl Engine {
     /// Frees what was published before and no worker uses any more: here, so that no worker spends its time on that. Forgets
     /// upstreams, backends and sites that have gone and that nothing uses any more.
     pub fn housekeeping(&mut self) {
+        let before = self.retired.len();
         self.retired.retain(|published| Arc::strong_count(published) > 1);
         self.states.forget();
-        // A worker may have ejected by the bounds of the configuration before.
-        self.keep_bounds();
+        if self.retired.len() < before {
+            // Until now a worker may have ejected by the bounds of the configuration before.
+            self.keep_bounds();
+        }
     }
 
     /// What all workers counted since the start.

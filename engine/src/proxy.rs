@@ -35,6 +35,11 @@ use route::{Forwarding, Target};
 
 /// Why a request is sent once more to the same backend.
 const IDLE_CLOSED: &str = "idle_closed";
+
+/// A connection that takes so long to make, in milliseconds, says something about its backend: by then the system has asked
+/// again.
+const SLOW_DIAL_MS: u64 = 1_000;
+
 /// Serves the request whose head, of `head_bytes` bytes, stands at the front of `input`: site, rule, backend, relay,
 /// answer. Says how the client's connection goes on.
 pub(crate) async fn handle(
@@ -249,13 +254,23 @@ impl<'a> Exchange<'a> {
         loop {
             let now_ms = self.worker.now_ms();
             course.asking.now_ms = now_ms;
-            let picked = upstream.picker.pick(&upstream.roster, &course.asking);
-            let Some(picked) = picked else { return Err(failed.unwrap_or(upstream.nobody())) };
             if let Some(failed) = failed {
+                // Before the choice, which is somebody's turn.
                 let is_over = course.left(self.terms().timeouts.response).is_zero();
-                if is_over || !course.take_retry() || !upstream.withdraw_retry(now_ms) {
+                let is_last = course.asking.tried.count() >= upstream.roster.members.len();
+                if is_over || is_last || !course.take_retry() || !upstream.withdraw_retry(now_ms) {
                     return Err(failed);
                 }
+            }
+            let picked = upstream.picker.pick(&upstream.roster, &course.asking);
+            let Some(picked) = picked else {
+                return Err(failed.map_or(upstream.nobody(), |failed| {
+                    upstream.give_back_retry(now_ms);
+                    failed
+                }));
+            };
+            if failed.is_some() {
+                upstream.count_retry();
                 self.worker.counters.retries.add(1);
             }
             course.asking.tried.add(picked.member);
@@ -285,9 +300,16 @@ impl<'a> Exchange<'a> {
         let began_ms = self.worker.now_ms();
         let look = self.asked.client_look();
         let dialled = upstream::dial(self.worker, self.client, look, upstream, member, patience.given).await;
+        let now_ms = self.worker.now_ms();
+        // The first connection that is made takes nothing of the time until a response head.
+        if dialled.is_err() || course.is_retried() {
+            course.spend(began_ms, now_ms);
+        }
         if let Err(error) = &dialled {
-            course.spend(began_ms, self.worker.now_ms());
-            self.blame(upstream, member, *error, patience.judges(*error));
+            // No client makes connecting slow: one that gives up before we do says what the timeout would have.
+            let slow = *error == Error::ClientGone && now_ms - began_ms >= SLOW_DIAL_MS;
+            let error = if slow { Error::UpstreamConnectTimeout } else { *error };
+            self.blame(upstream, member, error, patience.judges(error));
         }
         dialled
     }
@@ -354,7 +376,9 @@ impl<'a> Exchange<'a> {
             }
         } else if self.flow.status.get() == 0 {
             // Once its head was there the backend has been judged by that.
-            let judges = patience.judges(error) && !self.flow.client_owed();
+            let is_clients = error != Error::UpstreamBadResponse && self.flow.client_owed();
+            // Where only the time is missing to replace an idle connection, its end is nobody's failure either.
+            let judges = patience.judges(error) && !is_clients && !(again && was_idle);
             self.blame(upstream, link.picked.member, error, judges);
         }
         if !again || !is_retried(error) {

@@ -7,13 +7,14 @@ mod tour;
 
 use std::fs::Permissions;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 
 use ringway_admin::{Ending, Origin};
 use ringway_config::Admin;
+use socket2::{Domain, Protocol, Socket, Type};
 use tempfile::TempDir;
 
 use crate::logs;
@@ -65,14 +66,15 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 /// What the demo needs beside the proxy.
 struct Prepared {
     listen: SocketAddr,
+    _held: Socket,
     addresses: backends::Addresses,
     /// For the admin socket; it goes with the demo.
     folder: TempDir,
 }
 
 fn prepare(wanted: Option<SocketAddr>) -> io::Result<Prepared> {
-    let listen = free_address(wanted)?;
-    Ok(Prepared { listen, addresses: backends::start()?, folder: new_folder()? })
+    let (listen, held) = reserve(wanted)?;
+    Ok(Prepared { listen, _held: held, addresses: backends::start()?, folder: new_folder()? })
 }
 
 /// A folder for the admin socket, which may not be everybody's: in the usual place, or in /tmp where TMPDIR names none or
@@ -87,7 +89,7 @@ fn new_folder() -> io::Result<TempDir> {
     usual.ok().filter(fits).map_or_else(|| new_in(Path::new("/tmp")), Ok)
 }
 
-fn serve(Prepared { listen, addresses, folder }: &Prepared) -> ExitCode {
+fn serve(Prepared { listen, addresses, folder, .. }: &Prepared) -> ExitCode {
     let text = config::text(*listen, folder.path(), addresses);
     let welcome = welcome(*listen, folder.path(), &text);
     let origin = Origin::Text { name: "the demo's configuration".to_owned(), text };
@@ -98,20 +100,27 @@ fn serve(Prepared { listen, addresses, folder }: &Prepared) -> ExitCode {
     }
 }
 
-/// An address with a port of its own: the one wanted, or a free one where any will do. The proxy binds it anew; that
-/// another program takes it in between is unlikely, and would be said.
-fn free_address(wanted: Option<SocketAddr>) -> io::Result<SocketAddr> {
-    let bind = |address: SocketAddr| TcpListener::bind(address)?.local_addr();
+/// An address with a port of its own, the one wanted, or a free one where any will do; and what keeps it from others until the
+/// proxy listens there. Several sockets that reuse addresses may be bound to one port, of which one may listen.
+fn reserve(wanted: Option<SocketAddr>) -> io::Result<(SocketAddr, Socket)> {
     match wanted {
         Some(address) => {
             bind(address).map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))
         }
         None => bind(USUAL).or_else(|_taken| {
-            let free = bind(SocketAddr::new(USUAL.ip(), 0))?;
+            let (free, held) = bind(SocketAddr::new(USUAL.ip(), 0))?;
             tracing::info!("{USUAL} is taken: using {free}");
-            Ok(free)
+            Ok((free, held))
         }),
     }
+}
+
+fn bind(address: SocketAddr) -> io::Result<(SocketAddr, Socket)> {
+    let held = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    held.set_reuse_address(true)?;
+    held.bind(&address.into())?;
+    let bound = held.local_addr()?.as_socket().unwrap_or(address);
+    Ok((bound, held))
 }
 
 /// Everything that is printed once the proxy serves.
@@ -157,9 +166,9 @@ mod tests {
 
     #[test]
     fn a_taken_address_that_was_asked_for_is_an_error() {
-        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let taken = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = taken.local_addr().unwrap();
-        let error = free_address(Some(address)).unwrap_err();
+        let error = reserve(Some(address)).unwrap_err();
         assert!(error.to_string().contains(&address.to_string()), "{error}");
     }
 }

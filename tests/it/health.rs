@@ -11,9 +11,10 @@ use crate::harness::proxy::Proxy;
 use crate::harness::restarting::Restarting;
 use crate::harness::status::number;
 use crate::harness::unreachable::{Refusing, Unaccepting};
-use crate::harness::{free_port, on_both_drivers, wait_until};
+use crate::harness::{held_address, on_both_drivers, pause, wait_until};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
 
 on_both_drivers![
     one_that_refuses_is_ejected_at_once_and_a_probe_brings_it_back,
@@ -29,7 +30,9 @@ on_both_drivers![
     what_breaks_after_a_head_is_no_failure,
     clients_that_leave_say_nothing_about_a_backend,
     clients_that_keep_a_backend_waiting_say_nothing_about_it,
+    one_that_breaks_uploads_is_judged,
     a_black_hole_is_found_out_however_short_a_response_may_take,
+    a_black_hole_is_found_out_by_clients_without_patience,
     a_retry_does_not_ask_an_ejected_one_while_another_is_well,
     each_failure_counts_once,
     an_http_probe_below_500_brings_back,
@@ -267,10 +270,13 @@ fn clients_that_leave_say_nothing_about_a_backend(driver: Driver) {
     assert!(!proxy.stop().contains(&event("backend_ejected")));
 }
 
-/// One backend reads on where the client waits for leave to send, the other hangs up where a body stops.
+/// One backend reads on where the client waits for leave to send, the other hangs up when a body has stopped for long.
 fn clients_that_keep_a_backend_waiting_say_nothing_about_it(driver: Driver) {
-    let hangs_up = Backend::script(|visit| drop((visit.head(), visit.exactly(2))));
-    let lines = "timeouts = { response = \"500ms\" }\nretries = 0";
+    let hangs_up = Backend::script(|visit| {
+        drop((visit.head(), visit.exactly(2)));
+        pause(Duration::from_millis(1_500));
+    });
+    let lines = "timeouts = { response = \"1500ms\" }\nretries = 0";
     for (backend, field, body, answer) in [
         (Backend::never_answers(), "Expect: 100-continue\r\n", "", (504, "upstream_timeout")),
         (hangs_up, "", "he", (502, "upstream_closed")),
@@ -280,6 +286,23 @@ fn clients_that_keep_a_backend_waiting_say_nothing_about_it(driver: Driver) {
         client.send(format!("POST / HTTP/1.1\r\nHost: test\r\n{field}Content-Length: 5\r\n\r\n{body}"));
         client.response().assert_error(answer.0, answer.1);
         assert_eq!(failures(&proxy), [0], "{answer:?}");
+    }
+}
+
+/// However the client's pieces come.
+fn one_that_breaks_uploads_is_judged(driver: Driver) {
+    for answer in ["", "XXXX nonsense\r\n\r\n"] {
+        let breaks = Backend::script(move |visit| {
+            visit.head();
+            visit.send(answer);
+        });
+        let proxy = Proxy::watched(pool(driver, &[breaks.url()], "", ""));
+        for count in 1..=3 {
+            let mut client = proxy.client();
+            client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nhe");
+            assert_eq!(client.response().status, 502);
+            assert_eq!(failures(&proxy), [count], "{answer:?}");
+        }
     }
 }
 
@@ -294,6 +317,20 @@ fn a_black_hole_is_found_out_however_short_a_response_may_take(driver: Driver) {
     // What was left for the other one was nothing.
     assert_eq!(statuses, [200, 504]);
     assert_eq!(state(&proxy, 0), "ejected");
+}
+
+/// Who gives up before the timeout is over.
+fn a_black_hole_is_found_out_by_clients_without_patience(driver: Driver) {
+    let (hole, well) = (Unaccepting::new(), Backend::says("well"));
+    let proxy =
+        Proxy::watched(pool(driver, &[hole.url(), well.url()], "", "timeouts = { connect = \"1m\" }"));
+    wait_until("it is ejected", || {
+        let mut client = proxy.client();
+        client.read_timeout(Duration::from_secs(2));
+        drop(client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n").try_response("GET"));
+        state(&proxy, 0) == "ejected"
+    });
+    assert_eq!(proxy.client().get("/").text(), "well");
 }
 
 fn a_retry_does_not_ask_an_ejected_one_while_another_is_well(driver: Driver) {
@@ -617,7 +654,8 @@ fn one_that_left_the_file_is_probed_no_longer(driver: Driver) {
 
 fn our_own_listener_is_not_probed(driver: Driver) {
     let backend = Moody::new(200, 200);
-    let own = format!("127.0.0.1:{}", free_port());
+    let (own, _held) = held_address();
+    let own = own.to_string();
     let active = "active = true, probe_interval = \"1s\"";
     let looping = format!("health = {{ probe = \"http\", probe_path = \"/looped\", {active} }}");
     let config = pool(driver, &[backend.backend.url()], &format!("{HTTP}, {active}"), "")

@@ -5,7 +5,8 @@ use crate::harness::backends::{HELLO, response};
 use crate::harness::config::{Config, Driver};
 use crate::harness::message::Framing;
 use crate::harness::proxy::Proxy;
-use crate::harness::{free_port, on_both_drivers, wait_until};
+use crate::harness::{held_address, on_both_drivers, wait_until};
+use socket2::Socket;
 use std::fs::{read_to_string, write};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -74,19 +75,22 @@ struct Nginx {
     url: String,
     _running: Running,
     _folder: TempDir,
+    _held: Socket,
 }
 
 impl Nginx {
     fn start() -> Self {
         let folder = folder();
-        // A port that was free may be taken by now: another one, then.
-        for _ in 0..5 {
-            let port = free_port();
-            write(folder.path().join("nginx.conf"), nginx_conf(folder.path(), port)).expect("a file");
-            let mut running = spawn(&mut nginx(folder.path()), "nginx-light");
-            if listens(&mut running, &folder.path().join("pid")) {
-                return Nginx { url: format!("http://127.0.0.1:{port}"), _running: running, _folder: folder };
-            }
+        let (address, held) = held_address();
+        write(folder.path().join("nginx.conf"), nginx_conf(folder.path(), address.port())).expect("a file");
+        let mut running = spawn(&mut nginx(folder.path()), "nginx-light");
+        if listens(&mut running, &folder.path().join("pid")) {
+            return Nginx {
+                url: format!("http://{address}"),
+                _running: running,
+                _folder: folder,
+                _held: held,
+            };
         }
         let log = read_to_string(folder.path().join("error.log")).unwrap_or_default();
         panic!("nginx does not start: {log}");

@@ -50,10 +50,11 @@ pub(crate) async fn dial(address: &Address, timeout: Duration) -> Result<Stream,
     let (socket, address) = prepare(address).map_err(DialError::Failed)?;
     let mut pause = FULL_PAUSE;
     while is_full(&socket, &address).map_err(DialError::Failed)? {
-        if began.elapsed() + pause > timeout {
+        let left = timeout.saturating_sub(began.elapsed());
+        if left.is_zero() {
             return Err(DialError::Timeout);
         }
-        task::sleep(pause).await;
+        task::sleep(pause.min(left)).await;
         pause = FULL_PAUSE_MAX.min(pause * 2);
     }
     let timeout = timeout.saturating_sub(began.elapsed());

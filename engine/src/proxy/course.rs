@@ -56,6 +56,11 @@ impl Course {
         left.is_some()
     }
 
+    /// It was tried before.
+    pub(super) fn is_retried(&self) -> bool {
+        self.asking.tried.count() > 1 || !self.spent.is_zero()
+    }
+
     /// A try has failed for which the request waited since `since_ms`.
     pub(super) fn spend(&mut self, since_ms: u64, now_ms: u64) {
         self.spent += Duration::from_millis(now_ms.saturating_sub(since_ms));

@@ -35,6 +35,9 @@ use crate::worker::Worker;
 
 pub(crate) use replay::Replay;
 
+/// A client that owes bytes of its request for so long, in milliseconds, is the reason when its backend gives up.
+const SLOW_CLIENT_MS: u64 = 1_000;
+
 /// The length of Sec-WebSocket-Key, in bytes (RFC 6455 section 4.1).
 const WEBSOCKET_KEY_BYTES: usize = 24;
 
@@ -147,7 +150,9 @@ pub(crate) struct Flow {
     writing_backend: Cell<bool>,
     /// The request's side waits for the client's next bytes.
     client_owes: Cell<bool>,
-    /// It did when the attempt failed, or waited for leave to send: that the backend gave up may be the client's doing.
+    /// Since when it does, or has waited for leave to send; in milliseconds since the process started.
+    owes_since_ms: Cell<u64>,
+    /// It did, or waited, for some time when the attempt failed: that the backend gave up is the client's doing.
     client_owed: Cell<bool>,
     /// The client still waits for 100.
     awaits_continue: Cell<bool>,
@@ -156,7 +161,7 @@ pub(crate) struct Flow {
     /// The response is complete: the rest of the request is only read to keep the connection.
     response_done: Cell<bool>,
     request_done: Cell<bool>,
-    /// When the last byte of the request was sent, in milliseconds since the process started.
+    /// When the last byte of the request was sent, or read for nothing, in milliseconds since the process started.
     sent_ms: Cell<Option<u64>>,
     /// A byte of a response came.
     answered: Cell<bool>,
@@ -194,12 +199,12 @@ impl Flow {
         self.answered.get()
     }
 
-    /// When the last byte of the request was sent, in milliseconds since the process started.
+    /// When the last byte of the request was sent, or read for nothing, in milliseconds since the process started.
     pub(crate) fn sent_ms(&self) -> Option<u64> {
         self.sent_ms.get()
     }
 
-    /// When the attempt failed, the client owed bytes of its request.
+    /// When the attempt failed, the client had owed bytes of its request for some time.
     pub(crate) fn client_owed(&self) -> bool {
         self.client_owed.get()
     }
@@ -279,6 +284,7 @@ impl Relay<'_> {
     ) -> Result<Done, Failure> {
         let _watched = self.watch_client();
         self.flow.stall.set(self.response_timeout);
+        self.flow.owes_since_ms.set(self.worker.now_ms());
         self.turn(&self.flow.writing_backend, true);
         let whole = out.len();
         if self.send(out).await.is_err() {
@@ -339,6 +345,12 @@ impl Relay<'_> {
         } else {
             self.backend.deadline.disarm();
         }
+    }
+
+    /// Whether the client has owed bytes of its request for some time.
+    fn client_owes(&self) -> bool {
+        let owes = self.flow.client_owes.get() || self.flow.awaits_continue.get();
+        owes && self.worker.now_ms().saturating_sub(self.flow.owes_since_ms.get()) >= SLOW_CLIENT_MS
     }
 
     fn stage(&self) -> Stage {

@@ -92,6 +92,7 @@ impl Relay<'_> {
     /// The client's time for its next bytes begins. A backend that takes no more is not kept waiting by them.
     pub(super) fn time_client(&self) {
         self.client.reading.arm(self.terms.timeouts.client_body, Ends::Reading);
+        self.flow.owes_since_ms.set(self.worker.now_ms());
         self.turn(&self.flow.client_owes, !self.flow.deaf.get());
     }
 

@@ -114,9 +114,17 @@ impl Upstream {
     /// Takes a retry out of the budget; `false` when none is left.
     pub(crate) fn withdraw_retry(&self, now_ms: u64) -> bool {
         self.tell_budget();
-        let withdrawn = self.roster.state.budget.withdraw(now_ms);
-        self.roster.state.retries.fetch_add(u64::from(withdrawn), Relaxed);
-        withdrawn
+        self.roster.state.budget.withdraw(now_ms)
+    }
+
+    /// Gives back a retry that was withdrawn at `now_ms` and is not made.
+    pub(crate) fn give_back_retry(&self, now_ms: u64) {
+        self.roster.state.budget.give_back(now_ms);
+    }
+
+    /// A retry is made.
+    pub(crate) fn count_retry(&self) {
+        self.roster.state.retries.fetch_add(1, Relaxed);
     }
 
     /// From now on an exchange runs at a member.

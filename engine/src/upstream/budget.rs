@@ -56,6 +56,11 @@ impl RetryBudget {
         is_allowed
     }
 
+    /// Gives back a retry that was withdrawn at `now_ms` and is not made.
+    pub(crate) fn give_back(&self, now_ms: u64) {
+        self.withdrawn.take_back(bucket(now_ms));
+    }
+
     /// Retries in the window, which is that of [`withdraw`](Self::withdraw). `now_ms` is in milliseconds since the process started.
     pub(crate) fn withdrawn(&self, now_ms: u64) -> u64 {
         self.withdrawn.sum(BUCKETS_TOUCHED, bucket(now_ms))

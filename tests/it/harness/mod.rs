@@ -21,6 +21,8 @@ pub mod status;
 pub mod unreachable;
 pub mod websocket;
 
+use socket2::{Domain, SockAddr, Socket, Type};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 /// How long anything that must happen may take. Only a failing test waits that long.
@@ -74,8 +76,12 @@ macro_rules! on_both_drivers {
 }
 pub(crate) use on_both_drivers;
 
-/// A port of 127.0.0.1 that was free a moment ago, for configurations that must name their port.
-pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address").port()
+/// An address of 127.0.0.1 for configurations that must name their port, and what keeps it from others: bound and not
+/// listening. Several sockets that reuse addresses may be bound to one port, of which one may listen.
+pub fn held_address() -> (SocketAddr, Socket) {
+    let held = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    held.set_reuse_address(true).expect("an address that may be used again");
+    held.bind(&SockAddr::from(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))).expect("a free port");
+    let address = held.local_addr().expect("an address").as_socket().expect("a TCP address");
+    (address, held)
 }

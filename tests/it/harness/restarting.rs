@@ -2,8 +2,9 @@
 
 use super::backend::{Backend, Request, Visit};
 use super::backends::response;
-use socket2::{Domain, SockAddr, Socket, Type};
-use std::net::{Ipv4Addr, SocketAddr};
+use super::held_address;
+use socket2::Socket;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 type Script = dyn Fn(&mut Visit) + Send + Sync;
@@ -11,7 +12,6 @@ type Script = dyn Fn(&mut Visit) + Send + Sync;
 /// A backend that can be ended and started again. While it is away its port refuses connections, and nobody else gets it.
 pub struct Restarting {
     address: SocketAddr,
-    /// Bound and not listening. Several sockets that reuse addresses may be bound to one port, of which one may listen.
     _held: Socket,
     script: Arc<Script>,
     running: Option<Backend>,
@@ -27,10 +27,7 @@ impl Restarting {
 
     /// `script`, not yet started.
     pub fn away(script: impl Fn(&mut Visit) + Send + Sync + 'static) -> Self {
-        let held = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        held.set_reuse_address(true).expect("an address that may be used again");
-        held.bind(&SockAddr::from(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))).expect("a free port");
-        let address = held.local_addr().expect("an address").as_socket().expect("a TCP address");
+        let (address, held) = held_address();
         Restarting { address, _held: held, script: Arc::new(script), running: None }
     }
 

@@ -4,7 +4,7 @@ use super::{curl, find, socket, start, status};
 use crate::harness::backend::Backend;
 use crate::harness::config::{Config, Driver};
 use crate::harness::holding::Holding;
-use crate::harness::{free_port, on_both_drivers, wait_until};
+use crate::harness::{held_address, on_both_drivers, wait_until};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::os::unix::net::UnixStream;
@@ -42,7 +42,8 @@ fn it_tells_what_runs(driver: Driver) {
 #[test]
 fn it_tells_the_state_of_backends_and_why() {
     let backend = Backend::says_hello();
-    let dead = format!("127.0.0.1:{}", free_port());
+    let (dead, _held) = held_address();
+    let dead = dead.to_string();
     let pool = [backend.url(), format!("http://{dead}"), "http://no.such.name.invalid:81".to_owned()];
     let config =
         Config::new(Driver::Epoll).upstream("app", &pool).section("strategy = \"least_connections\"");
@@ -81,7 +82,8 @@ fn it_tells_the_state_of_backends_and_why() {
 
 #[test]
 fn it_tells_why_a_backend_gets_nothing() {
-    let address = format!("127.0.0.1:{}", free_port());
+    let (address, _held) = held_address();
+    let address = address.to_string();
     let pool = [format!("http://{address}"), "http://${RINGWAY_TEST_NOT_SET}:1".to_owned()];
     let config = Config::new(Driver::Epoll).listeners(&[&address]).upstream("app", &pool);
     let proxy = start(config.rule_to("all", "/*", "app"));
@@ -97,7 +99,7 @@ fn it_tells_why_a_backend_gets_nothing() {
 
 #[test]
 fn it_tells_what_the_last_probe_found() {
-    let dead = format!("127.0.0.1:{}", free_port());
+    let (dead, _held) = held_address();
     let config = Config::new(Driver::Epoll).upstream("app", &[format!("http://{dead}")]);
     let watched = "health = { active = true, probe_interval = \"1s\", fall = 1 }";
     let proxy = start(config.section(watched).rule_to("all", "/*", "app"));

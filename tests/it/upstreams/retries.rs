@@ -37,6 +37,7 @@ on_both_drivers![
     a_fresh_connection_in_place_of_an_idle_one_shares_it_too,
     who_got_what_time_was_left_is_not_judged,
     a_slow_upload_takes_nothing_of_it,
+    an_ill_one_that_stays_gets_its_turns_and_no_more,
     retries_have_a_budget,
     each_backend_gets_its_own_host,
     a_retry_keeps_its_place,
@@ -318,6 +319,16 @@ fn a_slow_upload_takes_nothing_of_it(driver: Driver) {
     let answer = client.response();
     assert_eq!((answer.status, answer.text().as_str()), (200, "hello"));
     assert_eq!((ill.requests(), good.requests()), (1, 1));
+}
+
+/// A request that fails and is not tried again takes nobody else's turn.
+fn an_ill_one_that_stays_gets_its_turns_and_no_more(driver: Driver) {
+    let (refusing, good) = (Refusing::new(), Backend::says_hello());
+    let lines = format!("retries = 0\n{NEVER_EJECTED}");
+    let proxy = Proxy::start(&pool(driver, &[refusing.url(), good.url()], &lines));
+    let mut client = proxy.client();
+    let well = (0..100).filter(|_| client.get("/").status == 200).count();
+    assert_eq!(well, 50);
 }
 
 /// At most a fifth of an upstream's requests are retries, or ten where that is more.

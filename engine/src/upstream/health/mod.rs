@@ -338,9 +338,12 @@ impl Roster {
     }
 
     /// Brings back members that failures of requests ejected, those first that were away longest, until no more are away
-    /// than may be: for a pool that a change of configuration or names made smaller. `now_ms` is in milliseconds since
-    /// the process started.
+    /// than may be: for a pool that a change of configuration or names made smaller. With `active`, probes find out by
+    /// themselves who is well. `now_ms` is in milliseconds since the process started.
     pub(crate) fn keep_bounds(&self, now_ms: u64) -> Vec<Event> {
+        if self.config.health.active.is_some() {
+            return Vec::new();
+        }
         let first_back = || {
             let ejected = self.members.iter().filter(|member| is_out_by_requests(member));
             let longest_away = ejected.min_by_key(|member| member.state.health.history().since_ms);

@@ -197,6 +197,13 @@ impl World {
         let upstream = request.upstream.clone();
         let client = Ipv4Addr::from_bits(request.number as u32 % 50);
         let client = (client.to_bits() > 0).then_some(client.into());
+        if !tried.is_empty() {
+            let is_last = tried.len() >= upstream.roster.members.len();
+            if is_last || retries == 0 || !self.withdraw(&request, now_ms) {
+                return self.end(request);
+            }
+            retries -= 1;
+        }
         let picked =
             upstream.picker.pick(&upstream.roster, &Asking { client, tried: places(&tried), now_ms });
         let (permitted, choice) = self.truth.permitted(&upstream.roster, &tried);
@@ -207,14 +214,18 @@ impl World {
             Choice::Backup => "backup",
             Choice::Ejected => "ejected chosen",
         }));
-        let Some(picked) = picked else { return self.end(request) };
-        assert!(permitted.contains(&picked.member), "{} of {permitted:?}", picked.member);
-        if !tried.is_empty() {
-            if retries == 0 || !self.withdraw(&request, now_ms) {
-                return self.end(request);
+        let Some(picked) = picked else {
+            if !tried.is_empty() {
+                upstream.give_back_retry(now_ms);
+                self.truth
+                    .budgets
+                    .get_mut(&name(&upstream.roster))
+                    .expect("it was withdrawn from")
+                    .give_back();
             }
-            retries -= 1;
-        }
+            return self.end(request);
+        };
+        assert!(permitted.contains(&picked.member), "{} of {permitted:?}", picked.member);
         tried.push(picked.member);
         self.truth.of_mut(&upstream.roster, &upstream.roster.members[picked.member]).running += 1;
         let run = Run { _running: upstream.run(picked.member), picked, tried, retries };

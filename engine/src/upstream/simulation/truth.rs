@@ -159,6 +159,11 @@ impl TrueBudget {
         self.requests.push((now_ms, view));
     }
 
+    /// The retry that was withdrawn last is not made.
+    pub(super) fn give_back(&mut self) {
+        self.retries.pop();
+    }
+
     /// Holds the budget's answer to a view's worker against what was begun and retried. Whether more were retried than may be
     /// in any case.
     pub(super) fn withdraw(&mut self, granted: bool, now_ms: u64, view: (usize, u64)) -> bool {
@@ -393,6 +398,9 @@ impl Truth {
     /// A pool became smaller: those who were away longest come back until its bounds hold. Gives them.
     pub(super) fn keep_bounds(&mut self, roster: &Roster) -> Vec<Address> {
         let mut back = Vec::new();
+        if roster.config.health.active.is_some() {
+            return back;
+        }
         loop {
             let away = (0..roster.members.len()).filter(|&member| {
                 let backend = self.of(roster, &roster.members[member]);

@@ -102,13 +102,19 @@ impl World {
         let published = Arc::new(Published::new(snapshot, names, own, &mut self.states));
         self.note(&published);
         self.retired.push(self.shared.publish(published.clone()));
+        self.keep_bounds();
         for roster in &published.rosters {
+            roster.state.absence.call_all();
+            self.truth.call_all(&name(roster));
+        }
+    }
+
+    fn keep_bounds(&mut self) {
+        for roster in &self.shared.published().rosters {
             let back: Vec<_> =
                 roster.keep_bounds(self.now_ms).into_iter().map(|event| event.backend).collect();
             assert_eq!(back, self.truth.keep_bounds(roster), "who comes back to a smaller pool");
             back.iter().for_each(|_| self.truth.see("a smaller pool brings one back"));
-            roster.state.absence.call_all();
-            self.truth.call_all(&name(roster));
         }
     }
 
@@ -120,9 +126,13 @@ impl World {
 
     /// As [`Engine`](crate::Engine) does it.
     pub(super) fn housekeeping(&mut self) {
+        let before = self.retired.len();
         self.retired.retain(|published| Arc::strong_count(published) > 1);
         self.states.forget();
         self.forget_truth();
+        if self.retired.len() < before {
+            self.keep_bounds();
+        }
     }
 
     /// What nobody names or uses is forgotten, and nothing else.
