@@ -29,11 +29,13 @@ enum Phase {
     Busy,
     /// Its request is at a backend, since this tick; nobody reads from the client.
     Waiting { backend: RawFd, look: Look, since: u32 },
-    /// Its request waits in a line or for a connection, since this tick, as `wait` of [`Clients::waits`]; nobody reads from the client.
+    /// Its request waits in a line or for a connection, since this tick, as `wait` of [`Clients::waits`]; nobody reads from the
+    /// client.
     InLine { wait: u32, look: Look, since: u32 },
 }
 
-/// A wait in a line or for a connection, as far as it may end otherwise than by what is waited for. Kept apart from the entries, which stay small.
+/// A wait in a line or for a connection, as far as it may end otherwise than by what is waited for. Kept apart from the
+/// entries, which stay small.
 struct Wait {
     /// The task that waits; none before its first poll.
     waker: Option<Waker>,

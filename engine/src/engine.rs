@@ -193,8 +193,7 @@ impl Engine {
             self.listeners.iter().filter(|(identity, _)| wanted(identity)).map(|(_, local)| local.clone());
         let own_addresses = staying.chain(bound.iter().map(|(_, bound)| bound.local.clone())).collect();
         self.target_log(&snapshot);
-        let published = Published::new(snapshot, &names, own_addresses, &mut self.states);
-        self.swap(published);
+        self.swap(snapshot, &names, own_addresses);
         self.listen(bound);
         self.close(&gone);
         Ok(())
@@ -203,14 +202,11 @@ impl Engine {
     /// New addresses for the backends' host names; the configuration stays.
     pub fn resolve(&mut self, names: Names) {
         let current = self.shared.published();
-        let own_addresses = current.own_addresses.clone();
-        let snapshot = current.snapshot.clone();
-        let published = Published::new(snapshot, &names, own_addresses, &mut self.states);
-        self.swap(published);
+        self.swap(current.snapshot.clone(), &names, current.own_addresses.clone());
     }
 
-    fn swap(&mut self, published: Published) {
-        let published = Arc::new(published);
+    fn swap(&mut self, snapshot: Arc<Snapshot>, names: &Names, own_addresses: Vec<Local>) {
+        let published = Arc::new(Published::new(snapshot, names, own_addresses, &mut self.states));
         let old = self.shared.publish(published.clone());
         self.retired.push(old);
         self.keep_bounds();

@@ -32,7 +32,7 @@ mod view;
 mod worker;
 
 pub use engine::{Engine, StartError};
-pub use net::dial::Address;
+pub use net::dial::{Address, is_exhaustion};
 pub use stats::Stats;
 pub use status::{BackendStatus, GateStatus, Observer, SiteStatus, Status, UpstreamStatus};
 pub use upstream::{BackendHandle, Bound, Cause, Change, Event, Failed, History, Probed, Standing, Tally};

@@ -145,7 +145,7 @@ impl<'a> Exchange<'a> {
             record.upstream = Some(target.upstream.name.clone());
         }
         let places = self.admit(&mut target).await.map_err(Failure::unsent)?;
-        let mut course = Course::begin(target.retries, self.client_address, self.worker.now_ms());
+        let mut course = Course::begin(target.retries, self.client_address);
         let mut link = self.connect(&target.upstream, &mut course, None).await.map_err(Failure::unsent)?;
         let repeatable = self.asked.method.is_idempotent() || heads.request.has(FieldName::IdempotencyKey);
         let mut parcel = Parcel::new(self.worker.bufs.take(), heads.request.framing(), repeatable);
@@ -253,27 +253,26 @@ impl<'a> Exchange<'a> {
     ) -> Result<Link, Error> {
         loop {
             let now_ms = self.worker.now_ms();
-            course.asking.now_ms = now_ms;
             if let Some(failed) = failed {
                 // Before the choice, which is somebody's turn.
                 let is_over = course.left(self.terms().timeouts.response).is_zero();
-                let is_last = course.asking.tried.count() >= upstream.roster.members.len();
-                if is_over || is_last || !course.take_retry() || !upstream.withdraw_retry(now_ms) {
+                if is_over
+                    || course.has_tried_all(upstream)
+                    || !course.take_retry()
+                    || !upstream.withdraw_retry(now_ms)
+                {
                     return Err(failed);
                 }
             }
-            let picked = upstream.picker.pick(&upstream.roster, &course.asking);
-            let Some(picked) = picked else {
-                return Err(failed.map_or(upstream.nobody(), |failed| {
-                    upstream.give_back_retry(now_ms);
-                    failed
-                }));
+            let Some(picked) = course.choose(upstream, now_ms) else {
+                let Some(failed) = failed else { return Err(upstream.nobody()) };
+                upstream.give_back_retry(now_ms);
+                return Err(failed);
             };
             if failed.is_some() {
                 upstream.count_retry();
                 self.worker.counters.retries.add(1);
             }
-            course.asking.tried.add(picked.member);
             let running = upstream.run(picked.member);
             self.note_try(upstream, picked);
             let reached = match upstream.idle(picked.member) {

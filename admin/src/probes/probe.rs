@@ -3,9 +3,8 @@
 
 use std::io;
 
-use nix::errno::Errno;
 use ringway_config::Probe;
-use ringway_engine::{Address, BackendHandle, Failed};
+use ringway_engine::{Address, BackendHandle, Failed, is_exhaustion};
 use ringway_wire::{Limits, Method, Progress, ResponseHead};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -117,16 +116,10 @@ fn unreached(backend: &BackendHandle, error: &io::Error) -> Found {
     Found::Ill(if timed_out { Failed::ConnectTimeout } else { Failed::Refused })
 }
 
-/// The process or the system has run out of something, which says nothing about the backend.
-fn is_exhaustion(error: &io::Error) -> bool {
-    let errno = error.raw_os_error().map(Errno::from_raw);
-    use Errno::{EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS, ENOMEM};
-    matches!(errno, Some(EMFILE | ENFILE | ENOBUFS | ENOMEM | EADDRNOTAVAIL))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::errno::Errno;
     use std::pin::Pin;
     use std::task::{Context, Poll};
     use tokio::io::ReadBuf;

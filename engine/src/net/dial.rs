@@ -40,6 +40,15 @@ pub(crate) enum DialError {
     Failed(io::Error),
 }
 
+/// Whether a connection could not be made because the process or the system has run out of something, which says nothing about
+/// who was to be connected to.
+pub fn is_exhaustion(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::EADDRNOTAVAIL)
+    )
+}
+
 /// Between two looks whether a full queue of connections has room again: at first, and at most.
 const FULL_PAUSE: Duration = Duration::from_millis(2);
 const FULL_PAUSE_MAX: Duration = Duration::from_millis(64);

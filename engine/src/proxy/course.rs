@@ -35,7 +35,7 @@ impl Places {
 /// How a request stands with its tries.
 pub(super) struct Course {
     /// What the choice of the next backend looks at.
-    pub(super) asking: Asking,
+    asking: Asking,
     /// Retries that are left.
     retries: u8,
     /// How long the tries that failed have kept it waiting. All tries share the time until a response head.
@@ -43,10 +43,24 @@ pub(super) struct Course {
 }
 
 impl Course {
-    /// A request may be tried `retries` times more than once. `now_ms` is in milliseconds since the process started.
-    pub(super) fn begin(retries: u8, client: Option<IpAddr>, now_ms: u64) -> Self {
-        let asking = Asking { client, tried: Tried::default(), now_ms };
+    /// A request may be tried `retries` times more than once.
+    pub(super) fn begin(retries: u8, client: Option<IpAddr>) -> Self {
+        // Each choice sets its time.
+        let asking = Asking { client, tried: Tried::default(), now_ms: 0 };
         Self { asking, retries, spent: Duration::ZERO }
+    }
+
+    /// Chooses a backend that was not tried, and notes it; `now_ms` is in milliseconds since the process started.
+    pub(super) fn choose(&mut self, upstream: &Upstream, now_ms: u64) -> Option<Picked> {
+        self.asking.now_ms = now_ms;
+        let picked = upstream.picker.pick(&upstream.roster, &self.asking)?;
+        self.asking.tried.add(picked.member);
+        Some(picked)
+    }
+
+    /// All of the upstream's backends were tried.
+    pub(super) fn has_tried_all(&self, upstream: &Upstream) -> bool {
+        self.asking.tried.count() >= upstream.roster.members.len()
     }
 
     /// Takes a retry; `false` when none is left.

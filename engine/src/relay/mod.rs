@@ -210,22 +210,9 @@ impl Flow {
     }
 
     /// Forgets an attempt of which no byte of a response went to the client.
-    pub(crate) fn begin_again(&self) {
-        self.status.set(0);
-        self.sent_ms.set(None);
-        let flags = [
-            &self.deaf,
-            &self.response_done,
-            &self.request_done,
-            &self.reading_backend,
-            &self.writing_backend,
-            &self.client_owes,
-            &self.client_owed,
-            &self.answered,
-            &self.failed,
-            &self.looks_complete,
-        ];
-        flags.iter().for_each(|flag| flag.set(false));
+    pub(crate) fn begin_again(&mut self) {
+        let Self { request_bytes, awaits_continue, .. } = std::mem::take(self);
+        *self = Self { request_bytes, awaits_continue, ..Self::default() };
     }
 
     /// Lets the request's side go on, which may wait to hear of this.
@@ -348,7 +335,7 @@ impl Relay<'_> {
     }
 
     /// Whether the client has owed bytes of its request for some time.
-    fn client_owes(&self) -> bool {
+    fn client_is_slow(&self) -> bool {
         let owes = self.flow.client_owes.get() || self.flow.awaits_continue.get();
         owes && self.worker.now_ms().saturating_sub(self.flow.owes_since_ms.get()) >= SLOW_CLIENT_MS
     }

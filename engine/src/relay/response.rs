@@ -25,7 +25,7 @@ impl Relay<'_> {
     ) -> Result<Ended, Error> {
         let result = self.response(out, reply, head).await;
         if !self.flow.request_done.get() {
-            self.flow.client_owed.set(self.client_owes());
+            self.flow.client_owed.set(self.client_is_slow());
             self.flow.decide(if result.is_ok() { &self.flow.response_done } else { &self.flow.failed });
             // Nobody reads the request any more: its writer wakes up.
             self.backend.stream.shutdown(Shutdown::Both);

@@ -177,12 +177,7 @@ impl Upstream {
             (Choice::Only, _) => "only",
             (Choice::Backup, _) => "backup",
             (Choice::Ejected, _) => "ejected",
-            (Choice::Strategy, Strategy::RoundRobin) => "round_robin",
-            (Choice::Strategy, Strategy::Random) => "random",
-            (Choice::Strategy, Strategy::LeastConnections) => "least_connections",
-            (Choice::Strategy, Strategy::P2c) => "p2c",
-            (Choice::Strategy, Strategy::IpHash) => "ip_hash",
-            (Choice::Strategy, Strategy::LeastLatency) => "least_latency",
+            (Choice::Strategy, strategy) => strategy.name(),
         }
     }
 }

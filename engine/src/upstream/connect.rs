@@ -11,7 +11,7 @@ use super::queue::stand;
 use crate::conn::Client;
 use crate::error::Error;
 use crate::net::deadline::Deadline;
-use crate::net::dial::{self, Address, DialError};
+use crate::net::dial::{self, Address, DialError, is_exhaustion};
 use crate::net::listen::Local;
 use crate::net::patrol::Look;
 use crate::net::stream::Stream;
@@ -65,14 +65,6 @@ fn blame(error: DialError) -> Error {
         DialError::Failed(error) if error.kind() == io::ErrorKind::TimedOut => Error::UpstreamConnectTimeout,
         DialError::Failed(_) => Error::UpstreamRefused,
     }
-}
-
-/// The process or the system has run out of something, which says nothing about the backend.
-fn is_exhaustion(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::EADDRNOTAVAIL)
-    )
 }
 
 /// Whether a connection to another address of this host ended at our own listener on the unspecified address: then both

@@ -1,6 +1,6 @@
 //! The upstreams: what all workers know together (`state`), which backend a request goes to (`pick`), who is fit (`health`),
-//! who waits (`queue`), how often is tried again (`budget`), what comes of a try (`attempt`); and of one worker its connections (`connect`), and the idle ones
-//! that wait for the next request (`pool`).
+//! who waits (`queue`), how often is tried again (`budget`), what comes of a try (`attempt`); and of one worker its connections
+//! (`connect`), and the idle ones that wait for the next request (`pool`).
 
 mod attempt;
 mod budget;
