@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod explain;
 mod file;
+mod hash_password;
 mod logs;
 mod run;
 mod schema;
@@ -36,6 +37,7 @@ enum Command {
     Explain(explain::Args),
     Status(status::Args),
     Demo(demo::Args),
+    HashPassword(hash_password::Args),
     ConfigSchema(schema::Args),
 }
 
@@ -51,7 +53,7 @@ Examples:
 
 Exit codes:
   0  done: every connection ended after SIGTERM or SIGINT; the file has no problems; the status is shown
-  1  the configuration has problems, or cannot be found or read
+  1  the configuration has problems, or cannot be found or read; there is no password to hash
   2  the command line is wrong, or the request to explain is none that Ringway would take
   3  could not start: an address is taken, a permission is missing; nobody answers at the admin socket
   4  connections were cut, because a second SIGTERM or SIGINT came
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::HashPassword(args) => hash_password::run(&args),
         Command::ConfigSchema(args) => schema::run(&args),
     }
 }

@@ -37,7 +37,7 @@ impl<'a> Standings<'a> {
         let rule = self.snapshot.rule(id)?;
         let standing = self.standing(self.analysis.standing(id)?);
         // What is in no table takes none.
-        let tabled = rule.enabled && rule.name != Rule::OWN_UPSTREAM;
+        let tabled = rule.enabled && !rule.is_fallback();
         let alone = if tabled { format!("  ({})", alone(rule)) } else { String::new() };
         Some([rule.name.clone(), taken(rule), standing + &alone])
     }
@@ -157,7 +157,7 @@ fn lists(snapshot: &Snapshot) -> impl Iterator<Item = List> {
     let sites = snapshot.sites.iter().zip(0..).map(|(site, index)| List {
         owner: Owner::Site(SiteId(index)),
         title: format!("site {:?} ({})", site.name, site.hosts.join(", ")),
-        rules: site.rules.iter().copied().chain(site.own_upstream).collect(),
+        rules: site.rules.iter().copied().chain(site.fallback).collect(),
     });
     let projects = snapshot.projects.iter().zip(0..).map(|(project, index)| List {
         owner: Owner::Project(ProjectId(index)),

@@ -355,8 +355,11 @@ impl Text {
         tokens
     }
 
-    /// The tokens before the tests, which stand last in a file.
+    /// The tokens before the tests, which stand last in a file, or in a file of that name.
     fn shipped_tokens(&self) -> Vec<Token> {
+        if self.path.ends_with("/tests.rs") {
+            return Vec::new();
+        }
         let tests = self.text.lines().zip(1..).find(|(line, _)| *line == "#[cfg(test)]");
         let end = tests.map_or(usize::MAX, |(_, number)| number);
         self.tokens().into_iter().filter(|token| token.line < end).collect()

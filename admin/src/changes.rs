@@ -2,8 +2,11 @@
 
 use std::collections::HashMap;
 use std::fmt::{self, Debug};
+use std::sync::Arc;
 
-use ringway_config::{Action, Forward, Owner, Rule, Site, Snapshot, Upstream};
+use ringway_config::{
+    Action, Auth, AuthId, Egress, Forward, Owner, Provider, Rule, Site, Snapshot, Upstream, UpstreamId,
+};
 
 /// Names that a list shows before it says how many more there are.
 const NAMES_SHOWN: usize = 5;
@@ -41,6 +44,7 @@ impl Changes {
             kind("sites", sites),
             kind("rules", rules).in_order(&old.map_or_else(Vec::new, rules), &rules(new)),
             kind("upstreams", upstreams),
+            Kind { changed: changed_providers(old, new), ..kind("auth", providers) },
         ];
         let settings = old.map_or_else(Vec::new, |old| settings(old, new));
         Self { kinds: kinds.into_iter().filter(|kind| !kind.is_empty()).collect(), settings }
@@ -135,11 +139,13 @@ fn sites(snapshot: &Snapshot) -> Things {
             admission,
             timeouts,
             forwarded,
+            rate_limit,
             ..
         } = site;
+        let auth = site.auth.map(|id| provider(snapshot, id));
         format!(
             "{hosts:?} {path_prefix} {project:?} {inherit_global} {base_header} {edits:?} {unset:?} {admission:?} \
-             {timeouts:?} {forwarded:?}"
+             {timeouts:?} {forwarded:?} {rate_limit:?} {auth:?}"
         )
     };
     snapshot.sites.iter().map(|site| (site.name.clone(), described(site))).collect()
@@ -161,7 +167,12 @@ fn rules(snapshot: &Snapshot) -> Things {
 
 fn rule_text(snapshot: &Snapshot, rule: &Rule) -> String {
     let Rule { description, enabled, paths, methods, ws, edits, .. } = rule;
-    let Rule { timeout, max_request_body_bytes, retries, .. } = rule;
+    let Rule { timeout, max_request_body_bytes, retries, public_routes, credentials, rate_limit, .. } = rule;
+    let auth = match rule.auth {
+        Auth::Provider(id) => provider(snapshot, id),
+        Auth::OfSite => "of its site",
+        Auth::Open => "open",
+    };
     let action = match &rule.action {
         Action::Forward(Forward { upstream, base_path, path, change_origin }) => {
             let upstream = snapshot.upstream(*upstream).map_or("", |upstream| &upstream.name);
@@ -171,12 +182,45 @@ fn rule_text(snapshot: &Snapshot, rule: &Rule) -> String {
     };
     format!(
         "{description:?} {enabled} {paths:?} {methods:?} {ws} {edits:?} {timeout:?} {max_request_body_bytes:?} \
-         {retries:?} {action}"
+         {retries:?} {auth:?} {public_routes:?} {credentials:?} {rate_limit:?} {action}"
     )
 }
 
+fn provider(snapshot: &Snapshot, id: AuthId) -> &str {
+    snapshot.provider(id).map_or("", |provider| provider.name())
+}
+
+/// What they know is secret and stands in no text.
+fn providers(snapshot: &Snapshot) -> Things {
+    snapshot.providers.iter().map(|provider| (provider.name().to_owned(), String::new())).collect()
+}
+
+/// The providers of both snapshots that know other people, or ask elsewhere.
+fn changed_providers(old: Option<&Snapshot>, new: &Snapshot) -> Vec<String> {
+    let Some(old) = old else { return Vec::new() };
+    let same = |before: &&Arc<Provider>, after: &Provider| before.name() == after.name();
+    let is_changed = |after: &&Arc<Provider>| {
+        let before = old.providers.iter().find(|before| same(before, after));
+        before.is_some_and(|before| comparable(old, before) != comparable(new, after))
+    };
+    new.providers.iter().filter(is_changed).map(|provider| provider.name().to_owned()).collect()
+}
+
+/// A provider with the name of its upstream in place of the id, which differs from one snapshot to the next.
+fn comparable<'s>(snapshot: &'s Snapshot, provider: &Provider) -> (Provider, &'s str) {
+    let mut provider = provider.clone();
+    let mut name = "";
+    if let Provider::Forward(forward) = &mut provider {
+        let upstream = std::mem::replace(&mut forward.upstream, UpstreamId(0));
+        name = snapshot.upstream(upstream).map_or("", |upstream| &upstream.name);
+    }
+    (provider, name)
+}
+
 fn upstreams(snapshot: &Snapshot) -> Things {
-    let described = |upstream: &Upstream| format!("{upstream:?}");
+    // That of the file is compared with its settings.
+    let described =
+        |upstream: &Upstream| format!("{:?}", Upstream { egress: Arc::default(), ..upstream.clone() });
     snapshot.upstreams.iter().map(|upstream| (upstream.name.clone(), described(upstream))).collect()
 }
 
@@ -189,8 +233,14 @@ fn settings(old: &Snapshot, new: &Snapshot) -> Vec<&'static str> {
         ("access_log", differ(&old.access_log, &new.access_log)),
         ("admin", differ(&old.admin, &new.admin)),
         ("dns", differ(&old.dns, &new.dns)),
+        ("egress", egress(old).zip(egress(new)).is_some_and(|(old, new)| old != new)),
     ];
     tables.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+}
+
+/// The policy of the file, which all of its upstreams have.
+fn egress(snapshot: &Snapshot) -> Option<&Egress> {
+    snapshot.upstreams.first().map(|upstream| &*upstream.egress)
 }
 
 /// Settings are plain data, whose `Debug` shows every field.
@@ -289,11 +339,39 @@ mod tests {
     }
 
     #[test]
+    fn access_counts() {
+        let with = |provider: &str, site: &str, rule: &str| {
+            let provider = format!("[[auth]]\nname = \"p\"\n{provider}\n");
+            let site = format!("[[sites]]\nname = \"s\"\nhosts = [\"*\"]\n{site}\n");
+            let rule =
+                format!("[[sites.rules]]\nname = \"r\"\npath = \"/r\"\ntarget = \"http://h\"\n{rule}\n");
+            [LISTENER, &provider, &site, &rule].concat()
+        };
+        let token =
+            |token: &str| format!("type = \"bearer\"\ntokens = {{ ci = \"{token}-0123456789abcdef\" }}");
+        let endpoint = |path: &str| format!("type = \"forward\"\nurl = \"http://auth{path}\"");
+        let old = with(&token("a"), "", "");
+        assert_eq!(changes(&old, &with(&token("b"), "", "")), "auth ~1 (p)");
+        assert_eq!(changes(&with(&endpoint("/a"), "", ""), &with(&endpoint("/b"), "", "")), "auth ~1 (p)");
+        assert_eq!(changes(&old, &with(&token("a"), "auth = \"p\"", "")), "sites ~1 (s)");
+        let limit = "rate_limit = { requests = 1, per = \"1s\" }";
+        assert_eq!(changes(&old, &with(&token("a"), limit, "")), "sites ~1 (s)");
+        for rule in [limit, "auth = \"p\"", "auth = false", "forward_credentials = false"] {
+            assert_eq!(changes(&old, &with(&token("a"), "", rule)), "rules ~1 (s/r)", "{rule}");
+        }
+        let routes = |glob: &str| format!("auth = \"p\"\npublic_routes = {{ ALL = [\"{glob}\"] }}");
+        let (one, other) = (with(&token("a"), "", &routes("/r")), with(&token("a"), "", &routes("/*")));
+        assert_eq!(changes(&one, &other), "rules ~1 (s/r)");
+    }
+
+    #[test]
     fn settings_are_named_by_their_table() {
         let old = LISTENER.to_owned() + &rule("a", "/a", 3000);
         let new = format!("[server]\nworkers = 3\nvia = true\n[timeouts]\nhead = \"3s\"\n{old}");
         assert_eq!(changes(&old, &new), "settings of server, timeouts");
         let new = format!("[admin]\ndata_dir = \"/run\"\n[dns]\nresolver = \"dns\"\n{old}");
         assert_eq!(changes(&old, &new), "settings of admin, dns");
+        let new = format!("[egress]\nallow = [\"10.0.0.0/8\"]\n{old}");
+        assert_eq!(changes(&old, &new), "settings of egress");
     }
 }

@@ -10,6 +10,7 @@ use crate::names::LOOKUPS_MAX;
 use crate::news::{self, News};
 use crate::origin::Origin;
 use crate::probes::Prober;
+use crate::refusals::Refusals;
 use crate::service;
 use crate::signals::{Request, Shield, Signals};
 
@@ -104,15 +105,19 @@ struct Control {
     signals: Signals,
     news: News,
     prober: Prober,
+    refusals: Refusals,
     phase: Phase,
     worker_failed: bool,
 }
 
 impl Control {
     fn new(apply: Apply, engine: Engine, signals: Signals) -> Self {
-        let (news, mut prober) = (News::of(&engine), Prober::new());
-        prober.follow(engine.backends());
-        Self { apply, engine, signals, news, prober, phase: Phase::Serving, worker_failed: false }
+        let (news, prober, refusals) = (News::of(&engine), Prober::new(), Refusals::default());
+        let phase = Phase::Serving;
+        let mut control =
+            Self { apply, engine, signals, news, prober, refusals, phase, worker_failed: false };
+        control.follow_backends();
+        control
     }
 
     async fn run(mut self) -> Ending {
@@ -159,13 +164,20 @@ impl Control {
         if let Err(refusal) = self.apply.reload(&mut self.engine).await {
             tracing::error!("configuration refused\n{refusal}");
         }
-        self.prober.follow(self.engine.backends());
+        self.follow_backends();
         service::ready();
     }
 
     fn resolve(&mut self, names: Names) {
         self.engine.resolve(names);
-        self.prober.follow(self.engine.backends());
+        self.follow_backends();
+    }
+
+    /// After each publication.
+    fn follow_backends(&mut self) {
+        let backends = self.engine.backends();
+        self.refusals.look(&backends);
+        self.prober.follow(backends);
     }
 
     fn hear_news(&mut self) {

@@ -20,6 +20,7 @@ mod names;
 mod news;
 mod origin;
 mod probes;
+mod refusals;
 mod service;
 mod signals;
 mod unix;

@@ -45,6 +45,8 @@ pub(crate) struct Setting {
     pub(crate) rules: usize,
     /// Whether it writes a JSON access log to a file.
     pub(crate) access_log: bool,
+    /// Whether it answers with the files of a folder, and not with what the backend says.
+    pub(crate) files: bool,
 }
 
 /// One measurement of one proxy: each figure at most once.

@@ -122,6 +122,15 @@ pub(crate) static BULK: LazyLock<Vec<u8>> = LazyLock::new(|| {
     (0..BULK_BYTES).map(|_| random.u8(..)).collect()
 });
 
+/// The file that the small GET names, below the folder that is served.
+pub(crate) const FILE: &str = "assets/app/main.3f9a1c.js";
+const FILE_BYTES: usize = 10 << 10;
+
+/// What is in it.
+pub(crate) fn file() -> &'static [u8] {
+    &BULK[..FILE_BYTES]
+}
+
 /// The response with a large body.
 pub(crate) static BULK_RESPONSE: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let head = b"HTTP/1.1 200 OK\r\nServer: origin\r\nDate: Tue, 14 Jul 2026 08:00:00 GMT\r\n\
@@ -203,20 +212,31 @@ fn copy_masked(from: &[u8], to: &mut [u8]) {
 }
 
 /// The response that a proxy forwards again and again: judged when it changes, only compared as long as it does not.
-#[derive(Default)]
 pub(crate) struct Known {
+    body: &'static [u8],
     response: Vec<u8>,
 }
 
+impl Default for Known {
+    fn default() -> Self {
+        Known::of(BODY)
+    }
+}
+
 impl Known {
+    /// One with this body.
+    pub(crate) fn of(body: &'static [u8]) -> Self {
+        Known { body, response: Vec::new() }
+    }
+
     /// The length of the right response that `bytes` begin with; nothing when more of it is to come.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<Option<usize>, Wrong> {
         if !self.response.is_empty() && bytes.starts_with(&self.response) {
             return Ok(Some(self.response.len()));
         }
-        let Some(head) = right_head(bytes, BODY.len())? else { return Ok(None) };
-        let (response, body) = (head + BODY.len(), &bytes[head..]);
-        if !body.starts_with(&BODY[..body.len().min(BODY.len())]) {
+        let Some(head) = right_head(bytes, self.body.len())? else { return Ok(None) };
+        let (response, body) = (head + self.body.len(), &bytes[head..]);
+        if !body.starts_with(&self.body[..body.len().min(self.body.len())]) {
             return Err(Wrong);
         }
         Ok(bytes.get(..response).map(|bytes| {

@@ -14,12 +14,15 @@
 mod address;
 mod analysis;
 mod compile;
+mod egress;
 mod explain;
 mod host;
 mod list;
 mod one_liner;
+mod password;
 mod pattern;
 mod problem;
+mod public_routes;
 mod reference;
 mod rewrite;
 mod router;
@@ -33,22 +36,26 @@ mod variables;
 
 pub use analysis::{Analysis, Example, ListTables, Overlap, PartTable, Standing};
 pub use compile::{Checked, Compiled, Compiler};
+pub use egress::{Egress, EgressPolicy, Forbidden};
 pub use explain::{
-    Author, BackendMet, Explanation, FieldChange, Forwarded, Group, Limit, List, ListOwner, ListenerMet,
-    Outcome, Question, Refusal, Request, Retries, RuleConsidered, SiteConsidered, SiteVerdict, Timeout,
-    Unused, Verdict, Winner,
+    AccessMet, Author, BackendMet, CredentialsMet, EgressMet, Explanation, FieldChange, Forwarded, Group,
+    Limit, List, ListOwner, ListenerMet, Outcome, ProviderMet, Publicity, Question, RateMet, Refusal,
+    Request, Retries, RuleConsidered, SiteConsidered, SiteVerdict, Timeout, Unused, Verdict, Winner,
 };
 pub use one_liner::one_liner;
+pub use password::{BadPassword, PASSWORD_BYTES_MAX, PasswordHash, SALT_BYTES};
 pub use problem::{Problem, Problems, Severity, Source};
+pub use public_routes::PublicRoutes;
 pub use reference::{json_schema, reference_markdown};
 pub use rewrite::BadRewrite;
 pub use scratch::Scratch;
 pub use snapshot::{
-    AccessLog, AccessLogDestination, AccessLogFormat, Action, ActiveProbes, Admin, Admission, Backend,
-    BackendAddress, Dns, DriverChoice, Edits, Fate, FieldEdits, FieldSetting, FieldValue, Forward,
-    ForwardedSwitches, Health, Limits, ListenAddress, Listener, NoRoute, OnNoBackend, Owner, PathChange,
-    Paths, Probe, Project, ProjectId, Redirect, Resolver, Respond, RewriteTo, Route, RouteRequest, Rule,
-    RuleId, SentPath, Server, Site, SiteId, Snapshot, StatusSet, Strategy, Timeouts, TrustedProxies,
-    Unserved, Upstream, UpstreamId, UpstreamTimeouts, Workers,
+    AccessLog, AccessLogDestination, AccessLogFormat, Action, ActiveProbes, Admin, Admission, Auth, AuthId,
+    Backend, BackendAddress, Basic, Bearer, Credentials, Dns, DriverChoice, Edits, Fate, FieldEdits,
+    FieldSetting, FieldValue, Files, Forward, ForwardAuth, ForwardedSwitches, Health, Limits, ListenAddress,
+    Listener, NoRoute, OnNoBackend, Owner, PathChange, Paths, Probe, Project, ProjectId, Provider, RateKey,
+    RateLimit, Redirect, Resolver, Respond, RewriteTo, Route, RouteRequest, Rule, RuleId, SentPath, Server,
+    Site, SiteId, Snapshot, StatusSet, Strategy, Timeouts, TokenDigest, TrustedProxies, Unserved, Upstream,
+    UpstreamId, UpstreamTimeouts, Workers,
 };
 pub use variables::Variables;

@@ -35,17 +35,17 @@ pub(crate) struct Lists {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Way {
     pub(crate) project: Option<ProjectId>,
-    /// The site-less rules take part, before `own_upstream`.
+    /// The site-less rules take part, before `fallback`.
     pub(crate) global: bool,
-    pub(crate) own_upstream: Option<RuleId>,
+    pub(crate) fallback: Option<RuleId>,
 }
 
 impl Router {
     pub(crate) fn new(hosts: Hosts, sites: &[Site], lists: Lists) -> Self {
         let way = |site: &Site| Way {
             project: site.project,
-            global: site.inherit_global || site.own_upstream.is_none(),
-            own_upstream: site.own_upstream,
+            global: site.inherit_global || site.fallback.is_none(),
+            fallback: site.fallback,
         };
         Self { hosts, lists, ways: sites.iter().map(way).collect() }
     }
@@ -91,7 +91,7 @@ impl Router {
             return Some(rule);
         }
         let global = if way.global { self.lists.global.winner(request, tables) } else { None };
-        global.or(way.own_upstream)
+        global.or(way.fallback)
     }
 }
 

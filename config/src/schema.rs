@@ -11,10 +11,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::snapshot;
-use crate::value::{AutoOr, Size, Span, TextOrFalse};
+use crate::value::{AutoOr, AutoOrBool, Size, Span, TextOrFalse};
 
+mod access;
 mod upstream;
 
+pub(crate) use access::{AuthProvider, AuthType, Egress, EgressPolicy, RateLimit};
 pub(crate) use upstream::{
     Backend, Health, InlineUpstream, OnNoBackend, Probe, Strategy, Upstream, UpstreamOf, UpstreamTimeouts,
 };
@@ -22,18 +24,18 @@ pub(crate) use upstream::{
 /// Keys that the specification has and this version has not, by the table they belong to (its path without
 /// indexes). They are refused like any unknown key, but with their own message.
 pub(crate) const LATER: &[(&str, &[&str])] = &[
-    ("", &["egress", "auth", "certificates"]),
+    ("", &["certificates"]),
     ("/listeners", &["tls", "http2", "proxy_protocol"]),
     ("/admin", &["address"]),
     ("/upstreams", &["tls"]),
-    ("/sites", &["auth", "https_redirect", "static_dir"]),
+    ("/sites", &["https_redirect"]),
     ("/sites/upstream", &["tls"]),
     ("/sites/rules", RULE_LATER),
     ("/projects/rules", RULE_LATER),
     ("/rules", RULE_LATER),
 ];
 
-const RULE_LATER: &[&str] = &["static_dir", "secure", "forward_credentials", "auth", "public_routes"];
+const RULE_LATER: &[&str] = &["secure"];
 
 /// Ringway's configuration file, `ringway.toml`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -57,6 +59,10 @@ pub(crate) struct Config {
     pub(crate) admin: Admin,
     /// How host names of backends are looked up.
     pub(crate) dns: Dns,
+    /// Where targets may point.
+    pub(crate) egress: Egress,
+    /// Ways to know whom to let in.
+    pub(crate) auth: Vec<AuthProvider>,
     /// Named pools of backends. A rule names one with `upstream`; a rule's `target` is a pool of its own, with the defaults
     /// of these keys.
     pub(crate) upstreams: Vec<Upstream>,
@@ -158,6 +164,11 @@ pub(crate) struct Listener {
     /// Where to listen: `"127.0.0.1:8080"`; `":8080"` and `"[::]:8080"` for every address, IPv4 and IPv6;
     /// `"unix:/path"`. Port 0 lets the system choose.
     pub(crate) address: String,
+    /// Connections of one client at one time, over all workers; what is over it is closed at once. The client is the peer's
+    /// address (of an IPv6 address, its /64); peers in `server.trusted_proxies` and those of a Unix socket are not counted. 0:
+    /// no limit.
+    #[schemars(range(max = 16_777_216))]
+    pub(crate) max_connections_per_client: u32,
 }
 
 /// Bounds on what peers may send.
@@ -193,6 +204,10 @@ pub(crate) struct Limits {
     /// tables that are made as paths come, which costs more per request; a warning names them.
     #[schemars(extend("x-minimum" = "64KiB", "x-maximum" = "4GiB"))]
     pub(crate) rule_table: Size,
+    /// Memory for the counts of all rate limits together, 16 bytes for each client that was seen lately. When it is full, the
+    /// clients that came least are forgotten first.
+    #[schemars(extend("x-minimum" = "64KiB", "x-maximum" = "4GiB"))]
+    pub(crate) rate_limit_memory: Size,
 }
 
 impl Default for Limits {
@@ -208,6 +223,7 @@ impl Default for Limits {
             max_request_body: Size(0),
             max_timeout: seconds(60),
             rule_table: Size(64 << 20),
+            rate_limit_memory: Size(32 << 20),
         }
     }
 }
@@ -362,7 +378,16 @@ pub(crate) struct Site {
     /// upstream without a name, such as `{ backends = [{ url = "http://127.0.0.1:3000" }] }`. A site that has one uses
     /// no rules of `[[rules]]`, unless `inherit_global` says so.
     pub(crate) upstream: Option<UpstreamOf>,
-    /// Try the rules of `[[rules]]` before the site's own `upstream`. A site without one uses them in any case.
+    /// The folder that holds files for requests that none of the site's and its project's rules takes, in place of
+    /// `upstream`. `${NAME}` is an environment variable.
+    pub(crate) static_dir: Option<String>,
+    /// Whom every rule lets in that wins in this site: the name of a provider of `[[auth]]`. false: everybody. A rule's own
+    /// `auth` is preferred.
+    pub(crate) auth: Option<TextOrFalse>,
+    /// How often clients may come to this site.
+    pub(crate) rate_limit: Option<RateLimit>,
+    /// Try the rules of `[[rules]]` before the site's own `upstream` or `static_dir`. A site without one uses them in any
+    /// case.
     pub(crate) inherit_global: bool,
     /// Exchanges of this site that run at one time, over all workers and exactly; what comes then waits its turn, before it
     /// may wait for its upstream's. 0: no limit.
@@ -402,6 +427,9 @@ impl Default for Site {
             project: None,
             inherit_rules: true,
             upstream: None,
+            static_dir: None,
+            auth: None,
+            rate_limit: None,
             inherit_global: false,
             max_active: admission.max_active,
             max_queued: admission.max_queued,
@@ -480,7 +508,8 @@ pub(crate) struct Project {
     pub(crate) rules: Vec<Rule>,
 }
 
-/// What must become of a request. Every key but `url` and `method` is an expectation; without any, some rule must take it.
+/// What must become of a request that may come in. Every key but `url` and `method` is an expectation; without any, some rule
+/// must take it.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("required" = ["url"]))]
@@ -490,7 +519,7 @@ pub(crate) struct Expect {
     pub(crate) url: String,
     /// Its method.
     pub(crate) method: String,
-    /// The name of the rule that wins, `(upstream)` for a site's own upstream. Rules of different lists may have one name:
+    /// The name of the rule that wins, `(upstream)` for a site's own upstream, `(static_dir)` for its own folder. Rules of different lists may have one name:
     /// `site` and `upstream` tell them apart.
     pub(crate) rule: Option<String>,
     /// The site that the request meets.
@@ -503,6 +532,8 @@ pub(crate) struct Expect {
     /// its rewrite makes no valid path, 502 when an environment variable is not set.
     #[schemars(range(min = 100, max = 599))]
     pub(crate) status: Option<u16>,
+    /// Who has to let it in: the name of a provider of `[[auth]]`. false: it needs no credentials.
+    pub(crate) auth: Option<TextOrFalse>,
 }
 
 impl Default for Expect {
@@ -515,6 +546,7 @@ impl Default for Expect {
             upstream: None,
             path: None,
             status: None,
+            auth: None,
         }
     }
 }
@@ -544,10 +576,13 @@ pub(crate) struct Rule {
     pub(crate) ws: bool,
     /// Where its requests go: `"http://host:port/base"` (ws is read as http). The request's path is put after the
     /// base path. `${NAME}` and `${NAME:-default}` are environment variables. Exactly one of `target`, `upstream`,
-    /// `redirect` and `respond`.
+    /// `static_dir`, `redirect` and `respond`.
     pub(crate) target: Option<String>,
     /// The name of the upstream its requests go to.
     pub(crate) upstream: Option<String>,
+    /// The folder that holds the files for its requests: with `"/srv/www"`, /css/a.css is /srv/www/css/a.css. GET and HEAD
+    /// alone; no hidden files; nothing outside of the folder. `${NAME}` is an environment variable.
+    pub(crate) static_dir: Option<String>,
     /// Answers with a redirect.
     pub(crate) redirect: Option<Redirect>,
     /// Answers with a fixed response.
@@ -577,6 +612,18 @@ pub(crate) struct Rule {
     pub(crate) request_headers: FieldEdits,
     /// Changes of response fields on the way to the client, those of `redirect` and `respond` too.
     pub(crate) response_headers: FieldEdits,
+    /// Whom it lets in, in place of its site's `auth`: the name of a provider of `[[auth]]`. false: everybody.
+    pub(crate) auth: Option<TextOrFalse>,
+    /// Paths that need no credentials, by method, `ALL` for every method: `{ ALL = ["/api/health"], GET = ["/api/config/**"] }`.
+    /// Over the whole path, as a rule matches it: `*` is any characters of one segment, `**` any, `?` one character other than
+    /// `/`. GET does not cover HEAD. A path that backends could read in two ways (with `%2f`, `%5c`, `%2e`, `\` or `;`, among
+    /// others) is never public.
+    pub(crate) public_routes: BTreeMap<String, Vec<String>>,
+    /// Whether a client's credentials go to the backend. `"auto"`: all but an Authorization that Ringway itself looks at.
+    /// true: all. false: no Cookie and no Authorization, unless `headers` sets them.
+    pub(crate) forward_credentials: AutoOrBool,
+    /// How often clients may come to this rule, beside its site's `rate_limit`.
+    pub(crate) rate_limit: Option<RateLimit>,
 }
 
 impl Default for Rule {
@@ -591,6 +638,7 @@ impl Default for Rule {
             ws: true,
             target: None,
             upstream: None,
+            static_dir: None,
             redirect: None,
             respond: None,
             rewrite: None,
@@ -602,6 +650,10 @@ impl Default for Rule {
             headers: BTreeMap::new(),
             request_headers: FieldEdits::default(),
             response_headers: FieldEdits::default(),
+            auth: None,
+            public_routes: BTreeMap::new(),
+            forward_credentials: AutoOrBool::Auto,
+            rate_limit: None,
         }
     }
 }

@@ -122,7 +122,7 @@ impl Shape {
         match (value.get_ref(), schema.kind()) {
             (DeValue::Table(table), Kind::Table) => self.table(table, schema.inner, at),
             (DeValue::Table(table), Kind::TextOrTable) => self.table(table, schema.table().inner, at),
-            (DeValue::Table(table), Kind::Texts) => self.texts(table, schema, at),
+            (DeValue::Table(table), Kind::Texts | Kind::Lists) => self.entries(table, schema, at),
             (DeValue::Array(array), Kind::Array) => self.array(array, schema, at),
             (value, _) => {
                 if let Err((message, help)) = schema.check(value) {
@@ -133,7 +133,7 @@ impl Shape {
         }
     }
 
-    fn texts(&mut self, table: &DeTable<'_>, schema: Field, at: &Pointer) {
+    fn entries(&mut self, table: &DeTable<'_>, schema: Field, at: &Pointer) {
         for (key, value) in table {
             self.value(value, schema.values(), &at.key(key.get_ref()));
         }
@@ -250,12 +250,16 @@ pub(crate) enum Kind {
     Boolean,
     /// "auto" or an integer.
     AutoOrInteger,
+    /// "auto", true or false.
+    AutoOrBoolean,
     /// A text or false.
     TextOrFalse,
     /// A text, or the table that is the second choice.
     TextOrTable,
     /// A table of any keys, each with a text.
     Texts,
+    /// A table of any keys, each with a list of texts.
+    Lists,
 }
 
 type Wrong = (String, Option<String>);
@@ -290,7 +294,10 @@ impl Field {
     pub(crate) fn kind(self) -> Kind {
         if let Some(choices) = self.get("oneOf").and_then(Value::as_array) {
             let auto = choices.iter().any(|choice| choice.get("const").is_some_and(Value::is_string));
+            let boolean =
+                choices.iter().any(|choice| choice.get("type").is_some_and(|name| name == "boolean"));
             return match auto {
+                true if boolean => Kind::AutoOrBoolean,
                 true => Kind::AutoOrInteger,
                 false if self.table().inner != self.inner => Kind::TextOrTable,
                 false => Kind::TextOrFalse,
@@ -306,7 +313,11 @@ impl Field {
             (_, "number") => Kind::Number,
             (_, "boolean") => Kind::Boolean,
             (_, "array") => Kind::Array,
-            _ if self.get("additionalProperties").is_some_and(Value::is_object) => Kind::Texts,
+            _ if self.get("additionalProperties").is_some_and(Value::is_object) => match self.values().kind()
+            {
+                Kind::Array => Kind::Lists,
+                _ => Kind::Texts,
+            },
             _ => Kind::Table,
         }
     }
@@ -328,7 +339,8 @@ impl Field {
             | (Kind::Boolean, DeValue::Boolean(_))
             | (Kind::TextOrFalse, DeValue::Boolean(false)) => Ok(()),
             (Kind::Word, DeValue::String(word)) => self.check_word(word),
-            (Kind::AutoOrInteger, DeValue::String(word)) if word == "auto" => Ok(()),
+            (Kind::AutoOrInteger | Kind::AutoOrBoolean, DeValue::String(word)) if word == "auto" => Ok(()),
+            (Kind::AutoOrBoolean, DeValue::Boolean(_)) => Ok(()),
             (Kind::Integer | Kind::AutoOrInteger | Kind::Number, DeValue::Integer(number)) => {
                 let number = i64::from_str_radix(number.as_str(), number.radix());
                 self.check_range(number.ok().map(|number| number as f64))
@@ -408,9 +420,11 @@ impl Field {
             Kind::Number => "a number".to_owned(),
             Kind::Boolean => "true or false".to_owned(),
             Kind::AutoOrInteger => "\"auto\" or an integer".to_owned(),
+            Kind::AutoOrBoolean => "\"auto\", true or false".to_owned(),
             Kind::TextOrFalse => "a string or false".to_owned(),
             Kind::TextOrTable => "a string or a table".to_owned(),
             Kind::Texts => "a table of strings".to_owned(),
+            Kind::Lists => "a table of lists of strings".to_owned(),
         }
     }
 

@@ -240,6 +240,66 @@ impl JsonSchema for AutoOr {
     }
 }
 
+/// `"auto"`, true or false.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum AutoOrBool {
+    /// What fits.
+    #[default]
+    Auto,
+    /// As written.
+    Bool(bool),
+}
+
+impl Serialize for AutoOrBool {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str("auto"),
+            Self::Bool(value) => serializer.serialize_bool(*value),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for AutoOrBool {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = AutoOrBool;
+
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str("\"auto\", true or false")
+            }
+
+            fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<AutoOrBool, E> {
+                Ok(AutoOrBool::Bool(value))
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<AutoOrBool, E> {
+                match text {
+                    "auto" => Ok(AutoOrBool::Auto),
+                    _ => Err(E::invalid_value(serde::de::Unexpected::Str(text), &self)),
+                }
+            }
+        }
+
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+impl JsonSchema for AutoOrBool {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "auto, true or false".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "oneOf": [{ "const": "auto" }, { "type": "boolean" }] })
+    }
+}
+
 /// A text, or `false` for none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum TextOrFalse {

@@ -345,10 +345,10 @@ fn walked(snapshot: &Snapshot, site: Option<SiteId>) -> Vec<RuleId> {
     let Some(site) = site.and_then(|site| snapshot.site(site)) else { return global.collect() };
     let mut walked = site.rules.clone();
     walked.extend(site.project.iter().flat_map(|project| &snapshot.project(*project).unwrap().rules));
-    if site.inherit_global || site.own_upstream.is_none() {
+    if site.inherit_global || site.fallback.is_none() {
         walked.extend(global);
     }
-    walked.extend(site.own_upstream);
+    walked.extend(site.fallback);
     walked
 }
 

@@ -161,6 +161,7 @@ fn a_forwarded_request_in_full() {
                 { "number": 3, "name": null, "text": null },
             ],
         },
+        "access": { "provider": null, "by": null, "public": null, "credentials": "all", "rate_limits": [] },
         "outcome": {
             "kind": "forwarded",
             "target": "/base/v2/things/12?q=1&r",
@@ -173,6 +174,7 @@ fn a_forwarded_request_in_full() {
                     "backup": false, "unset": false,
                 },
             ],
+            "egress": { "policy": "any", "allow": [] },
             "request_fields": [
                 { "name": "x-base", "value": "/", "by": "site", "overridden": false },
                 { "name": "X-Api-Token", "value": "***", "by": "site", "overridden": false },
@@ -308,6 +310,7 @@ fn told(explanation: &Explanation) -> String {
         }
         Outcome::Redirected { status, location, .. } => format!("{status} {location}"),
         Outcome::Responded { status, body_bytes, .. } => format!("{status} {body_bytes}"),
+        Outcome::File { folder, path, .. } => format!("{path} below {folder}"),
         Outcome::Refused { status, code, .. } => format!("{status} {code}"),
     };
     format!("{site}/{winner}: {outcome}")
@@ -594,6 +597,9 @@ fn routed(snapshot: &Snapshot, request: &RouteRequest<'_>, query: Option<&str>) 
             }
         }
         Action::Respond(respond) => format!("{} {}", respond.status, respond.body.len()),
+        Action::Files(files) => {
+            format!("{} below {}", String::from_utf8_lossy(request.path), files.folder.display())
+        }
         Action::Unset(_) => "502 upstream_dns".to_owned(),
     };
     format!("{}/{}: {outcome}", route.site.map_or("-", site_name), rule.name)

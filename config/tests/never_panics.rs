@@ -17,6 +17,8 @@ const SEEDS: &[&str] = &[
     include_str!("../../tests/configs/valid/rewrites.toml"),
     include_str!("../../tests/configs/valid/variables.toml"),
     include_str!("../../tests/configs/valid/no_effect.toml"),
+    include_str!("../../tests/configs/valid/auth.toml"),
+    include_str!("../../tests/configs/invalid/auth.toml"),
     include_str!("../../tests/configs/invalid/types.toml"),
     include_str!("../../tests/configs/invalid/hosts.toml"),
     include_str!("../../tests/configs/invalid/paths.toml"),
@@ -65,6 +67,12 @@ const PIECES: &[&str] = &[
     "[dns]\nresolver = \"dns\"\nservers = [\"::1\"]\n",
     "[admin]\ndata_dir = \"/${V:-a}\"\n",
     "methods = [\"GET\"]\n",
+    "[[auth]]\nname = \"a\"\n",
+    "type = \"basic\"\nusers = { a = \"$2b$05$XXXXXXXXXXXXXXXXXXXXXOAcXxm9kjPGEMsLznoKqmqw7tc8WCx4a\" }\n",
+    "type = \"bearer\"\ntokens = { a = \"sha256:${V:-a}\" }\n",
+    "type = \"forward\"\nurl = \"http://h/a?b\"\n",
+    "auth = \"a\"\n",
+    "public_routes = { ALL = [\"/a/**\", \"/?*\"] }\n",
     "[[projects]]\n",
     "[[projects.rules]]\n",
     "[[expect]]\n",
@@ -155,6 +163,9 @@ fn follow(snapshot: &Snapshot, path: &[u8]) -> Result<(), TestCaseError> {
     let Ok(route) = snapshot.route(&request, &mut scratch) else { return Ok(()) };
     prop_assert!(snapshot.rule(route.rule).is_some());
     for rule in &snapshot.rules {
+        prop_assert!(rule.auth.provider(None).is_none_or(|id| snapshot.provider(id).is_some()));
+        let public = rule.public_routes.public_by(b"GET", path);
+        prop_assert!(public.is_none() || !path.contains(&b'\\'), "{public:?}");
         match &rule.action {
             Action::Forward(forward) => {
                 prop_assert!(snapshot.upstream(forward.upstream).is_some());
@@ -170,7 +181,7 @@ fn follow(snapshot: &Snapshot, path: &[u8]) -> Result<(), TestCaseError> {
                     prop_assert!(location.as_ref().map_or(true, is_clean), "{:?}", location);
                 }
             }
-            Action::Respond(_) | Action::Unset(_) => {}
+            Action::Respond(_) | Action::Files(_) | Action::Unset(_) => {}
         }
     }
     Ok(())

@@ -100,6 +100,7 @@ fn expected() -> Upstream {
             tunnel_idle: Some(seconds(25)),
         },
         dns_refresh: Some(seconds(13)),
+        egress: Default::default(),
         ..upstream(ONE)
     }
 }
@@ -196,7 +197,7 @@ fn a_rule_is_plain_only_where_its_upstream_has_no_timeouts() {
         assert_eq!(rule(name).is_plain, is_plain, "{name}");
     }
     assert_eq!((rule("plain").retries, rule("target").retries), (Some(3), None));
-    let own = |site: usize| snapshot.rule(snapshot.sites[site].own_upstream.unwrap()).unwrap().is_plain;
+    let own = |site: usize| snapshot.rule(snapshot.sites[site].fallback.unwrap()).unwrap().is_plain;
     assert_eq!([own(0), own(1), own(2)], [false, false, true]);
 }
 

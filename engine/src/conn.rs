@@ -19,7 +19,7 @@ use ringway_wire::{HeadError, Method, Progress, RequestHead, Version};
 use crate::clients::{Clients, Registration};
 use crate::error::Error;
 use crate::hot::{HotReader, Next};
-use crate::listener::{Listener, Place};
+use crate::listener::{self, Listener, Place};
 use crate::net::buf::{BUF_BYTES, Buf};
 use crate::net::deadline::{Deadline, Ends};
 use crate::net::stream::Stream;
@@ -126,6 +126,14 @@ impl Client {
     /// The connection will not take another request, whatever the client wishes.
     pub(crate) fn closing(&self) -> bool {
         self.registration.listener().closing.get() || self.reading.fired()
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        if let Some(peer) = self.peer {
+            listener::leave(self.worker(), self.registration.listener(), peer);
+        }
     }
 }
 
@@ -290,7 +298,7 @@ async fn refuse(worker: &Worker, client: &Client, error: Error) -> After {
         via: settings.server.via,
     };
     let mut out = worker.bufs.take();
-    let written = respond::error(&mut out, error, &asker);
+    let written = respond::error(&mut out, error, b"", &asker);
     worker.log.refused(worker, client, &settings, error, written);
     match client.write_all(&mut out, settings.plain.timeouts.client_write).await {
         Ok(()) => After::Linger,

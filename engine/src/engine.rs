@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use ringway_config::{AccessLogDestination, Snapshot, Workers};
+use ringway_config::{AccessLogDestination, Action, Provider, Snapshot, Workers};
 
 use crate::access_log::{self, LogBuffer, Message};
 use crate::net::cancel;
@@ -22,6 +22,11 @@ use crate::status::Observer;
 use crate::upstream::{BackendHandle, Event, States};
 use crate::view::{Names, Published, Shared};
 use crate::worker::{self, Command, CommandQueue, Worker};
+
+/// The most threads that hash passwords; fewer where there are fewer CPUs, half of which stay free of them.
+const HASHING_THREADS_MAX: usize = 4;
+/// Threads that ask the disk: one that waits for it must not keep the others from what is in memory.
+const FILE_THREADS: usize = 4;
 
 /// How long the control thread waits for workers to take up a change of listeners. They do at their next turn.
 const TAKE_UP: Duration = Duration::from_secs(5);
@@ -120,6 +125,7 @@ impl Engine {
             log_destination: AccessLogDestination::Off,
         };
         engine.target_log(&snapshot);
+        engine.prepare(&snapshot)?;
         engine.start_workers(count, pinned.then_some(&cpus[..]))?;
         let pinning = if pinned { "pinned" } else { "not pinned" };
         tracing::info!(%why, workers = count, pinning, "driver {driver}");
@@ -185,6 +191,7 @@ impl Engine {
     pub fn publish(&mut self, snapshot: Arc<Snapshot>, names: Names) -> Result<(), StartError> {
         let bound = bind_new(&snapshot, &self.listeners, self.workers.len(), self.driver)?;
         access_log::check(&snapshot.access_log.destination).map_err(StartError::AccessLog)?;
+        self.prepare(&snapshot)?;
         self.warn_of_fixed(&snapshot);
         let wanted =
             |identity: &String| snapshot.listeners.iter().any(|listener| listener.identity == *identity);
@@ -196,6 +203,20 @@ impl Engine {
         self.swap(snapshot, &names, own_addresses);
         self.listen(bound);
         self.close(&gone);
+        Ok(())
+    }
+
+    /// Has what requests of `snapshot` will need beside the workers.
+    fn prepare(&self, snapshot: &Snapshot) -> Result<(), StartError> {
+        let is_basic = |provider: &Arc<Provider>| matches!(**provider, Provider::Basic(_));
+        if snapshot.providers.iter().any(is_basic) {
+            let count = cpu::affinity().len().div_ceil(2).min(HASHING_THREADS_MAX);
+            self.shared.hashing.start(count).map_err(StartError::Worker)?;
+        }
+        if snapshot.rules.iter().any(|rule| matches!(rule.action, Action::Files(_))) {
+            self.shared.files.start(FILE_THREADS).map_err(StartError::Worker)?;
+        }
+        self.shared.rates.prepare(snapshot);
         Ok(())
     }
 
@@ -299,11 +320,12 @@ impl Engine {
     }
 
     /// Frees what was published before and no worker uses any more: here, so that no worker spends its time on that. Forgets
-    /// upstreams, backends and sites that have gone and that nothing uses any more.
+    /// upstreams, backends and sites that have gone and that nothing uses any more. Tells the log what rate limits forgot.
     pub fn housekeeping(&mut self) {
         let before = self.retired.len();
         self.retired.retain(|published| Arc::strong_count(published) > 1);
         self.states.forget();
+        self.shared.rates.tell_of_loss(self.shared.now_ms());
         if self.retired.len() < before {
             // Until now a worker may have ejected by the bounds of the configuration before.
             self.keep_bounds();

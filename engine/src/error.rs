@@ -49,6 +49,26 @@ pub(crate) enum Error {
     NoRule,
     /// The rule's template makes no valid path, or no location, of this request.
     BadRewrite,
+    /// Its credentials are missing or wrong.
+    Unauthorized,
+    /// Whether it may come in could not be found out.
+    AuthUnavailable,
+    /// It came too often.
+    TooManyRequests,
+    /// There is no such file.
+    NotFound,
+    /// The file may not be read.
+    Forbidden,
+    /// The system cannot read the file, or it became shorter while it was sent.
+    FileUnreadable,
+    /// Files are read alone.
+    NotReadable,
+    /// The file is not as the request says (RFC 9110 section 13.1).
+    PreconditionFailed,
+    /// The file has not that range.
+    RangeNotSatisfiable,
+    /// Too many files are being asked for.
+    FilesBusy,
     /// The request came back to us.
     Loop,
     /// The backend refuses connections or cannot be reached.
@@ -59,6 +79,8 @@ pub(crate) enum Error {
     UpstreamBadResponse,
     /// The backend's name has no address.
     UpstreamDns,
+    /// The backend's addresses are all among those that egress refuses.
+    UpstreamForbidden,
     /// The backend did not accept in time.
     UpstreamConnectTimeout,
     /// The backend did not answer, or stopped, for too long.
@@ -88,15 +110,29 @@ impl Error {
             | Self::ClientGone
             | Self::NoSite
             | Self::NoRule
-            | Self::BadRewrite => Fault::Client,
+            | Self::BadRewrite
+            | Self::Unauthorized
+            | Self::TooManyRequests
+            | Self::NotFound
+            | Self::NotReadable
+            | Self::PreconditionFailed
+            | Self::RangeNotSatisfiable => Fault::Client,
             Self::UpstreamRefused
             | Self::UpstreamClosed
             | Self::UpstreamBadResponse
             | Self::UpstreamDns
+            | Self::UpstreamForbidden
+            | Self::AuthUnavailable
             | Self::UpstreamConnectTimeout
             | Self::UpstreamTimeout
             | Self::NoBackend => Fault::Upstream,
-            Self::Loop | Self::Exhausted | Self::QueueFull | Self::QueueTimeout => Fault::Ringway,
+            Self::Loop
+            | Self::Exhausted
+            | Self::QueueFull
+            | Self::QueueTimeout
+            | Self::Forbidden
+            | Self::FileUnreadable
+            | Self::FilesBusy => Fault::Ringway,
         }
     }
 

@@ -1,23 +1,26 @@
 //! Ringway's data plane: one event loop on each core, which accepts connections, routes requests by the published
-//! configuration, and moves bytes to and from backends. It never reads a file or resolves a name on the way of a request,
-//! and takes no lock there that another core could hold.
+//! configuration, and moves bytes to and from backends. It never waits for a disk or a name server on the way of a
+//! request, and takes no lock there that another core could hold.
 //!
 //! The way of a request: `listener` accepts, `conn` reads a head, `proxy` decides, `relay` moves the bytes (or `tunnel`, after
 //! a 101), `respond` makes the answers that are our own. `net` is all that touches the kernel.
 //!
 //! [`Engine`] is the control thread's handle; [`Engine::publish`] is the only way in for configuration.
 
+mod access;
 mod access_log;
 mod body;
 mod clients;
 mod conn;
 mod engine;
 mod error;
+mod files;
 mod hot;
 mod listener;
 mod net;
 mod outgoing;
 mod proxy;
+mod rate;
 #[doc(hidden)]
 pub mod rehearsal;
 mod relay;
@@ -26,6 +29,7 @@ mod respond;
 mod stats;
 mod status;
 mod terms;
+mod threads;
 mod tunnel;
 mod upstream;
 mod view;

@@ -12,6 +12,7 @@ use crate::net::deadline::TICK;
 use crate::net::listen::Acceptor;
 use crate::net::stream::Stream;
 use crate::net::task::{self, Stop};
+use crate::view::View;
 use crate::worker::{Command, Worker};
 
 /// One listener of this worker, as its connections see it.
@@ -22,6 +23,8 @@ pub(crate) struct Listener {
     pub(crate) closing: Cell<bool>,
     /// Where its connections are entered.
     pub(crate) clients: Rc<Clients>,
+    /// Connections that a client may have, as the configuration says that had it last; 0 is no limit.
+    max_per_client: Cell<u32>,
     stop: Stop,
     /// Hears when the socket is closed.
     closed: RefCell<Option<Sender<()>>>,
@@ -34,9 +37,23 @@ impl Listener {
             identity,
             closing: Cell::new(false),
             clients,
+            max_per_client: Cell::new(0),
             stop: Stop::default(),
             closed: RefCell::default(),
         })
+    }
+
+    /// How many connections `peer` may have; 0 is no limit.
+    fn max_connections_of(&self, peer: IpAddr, view: &View) -> u32 {
+        if view.settings.server.trusted_proxies.contains(peer) {
+            return 0;
+        }
+        let mut listeners = view.published.snapshot.listeners.iter();
+        // One that is closing is in no configuration any more.
+        if let Some(listener) = listeners.find(|listener| listener.identity == self.identity) {
+            self.max_per_client.set(listener.max_connections_per_client);
+        }
+        self.max_per_client.get()
     }
 }
 
@@ -100,8 +117,15 @@ async fn accept(worker: Rc<Worker>, listener: Rc<Listener>, acceptor: Acceptor) 
     let _ = listener.closed.take().map(|closed| closed.send(()));
 }
 
-/// Lets a connection in; over `max_connections` it waits, and the listener with it, until there is room.
+/// Lets a connection in; over `max_connections` it waits, and the listener with it, until there is room. One of a client that
+/// has as many as it may is closed.
 async fn admit(worker: &Rc<Worker>, listener: &Rc<Listener>, stream: Stream, peer: Option<IpAddr>) {
+    if let Some(peer) = peer
+        && !enter(worker, listener, peer)
+    {
+        worker.counters.refused.add(1);
+        return;
+    }
     while !worker.shared.admit(worker.view().settings.server.max_connections) {
         task::sleep(TICK).await;
     }
@@ -111,6 +135,24 @@ async fn admit(worker: &Rc<Worker>, listener: &Rc<Listener>, stream: Stream, pee
     let client = Client::new(worker, listener.clone(), stream, peer, place);
     // `Place` tells of panics: it is at hand, and what is kept here would be kept for each connection.
     task::spawn(conn::serve(client), || {});
+}
+
+/// Counts a connection of `peer`, unless it has as many as it may; [`leave`] is owed then.
+fn enter(worker: &Worker, listener: &Listener, peer: IpAddr) -> bool {
+    let per_client = &worker.shared.per_client;
+    let at_most = listener.max_connections_of(peer, &worker.view());
+    let enters = per_client.enter(per_client.key(&listener.identity, peer), at_most);
+    if !enters && per_client.tells_at(worker.now_ms()) {
+        let client = peer.to_canonical();
+        tracing::warn!(%client, listener = listener.identity, at_most, "a client has too many connections");
+    }
+    enters
+}
+
+/// A connection of `peer` to `listener` has ended.
+pub(crate) fn leave(worker: &Worker, listener: &Listener, peer: IpAddr) {
+    let per_client = &worker.shared.per_client;
+    per_client.leave(per_client.key(&listener.identity, peer));
 }
 
 /// A place among the open connections, given back when the connection ends, however it does.

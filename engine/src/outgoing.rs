@@ -31,6 +31,10 @@ pub(crate) struct RequestEdits<'a> {
     /// The site's wildcard took this: `x-vhost-tenant`.
     pub(crate) tenant: Option<&'a [u8]>,
     pub(crate) request_id: Option<&'a str>,
+    /// Its Authorization stays here.
+    pub(crate) drops_authorization: bool,
+    /// Whole lines that are added.
+    pub(crate) granted_fields: &'a [u8],
     /// The handshake goes on.
     pub(crate) upgrade: bool,
 }
@@ -67,6 +71,9 @@ fn write_request(sink: &mut Sink<'_>, head: &RequestHead, bytes: &[u8], edits: &
         }
         drop = drop.with(FieldName::Origin);
     }
+    if edits.drops_authorization {
+        drop = drop.with(FieldName::Authorization);
+    }
     if head.version() == Version::Http10 {
         // HTTP/1.0 has no expectations; passed on with our version, this one would be one.
         drop = drop.with(FieldName::Expect);
@@ -101,6 +108,7 @@ fn write_request(sink: &mut Sink<'_>, head: &RequestHead, bytes: &[u8], edits: &
     {
         encode::field(sink, name.as_bytes(), id.as_bytes());
     }
+    sink.put(edits.granted_fields);
     edits.terms.request.write(sink, edits.request_id);
     if server.via {
         forward::via(sink, head.version());
@@ -221,7 +229,7 @@ pub(crate) fn interim(out: &mut Buf, head: &ResponseHead, bytes: &[u8], changes:
 }
 
 /// Writes behind what `out` holds; when that does not fit, grows `out` and writes again.
-fn write_growing(out: &mut Buf, write: impl Fn(&mut Sink<'_>)) {
+pub(crate) fn write_growing(out: &mut Buf, write: impl Fn(&mut Sink<'_>)) {
     loop {
         let mut sink = Sink::new(out.spare_mut());
         write(&mut sink);

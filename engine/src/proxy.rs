@@ -1,8 +1,10 @@
 //! A request, step by step. This page takes every decision about one; what it calls does work and decides no policy.
-//! `route` finds where a request goes, `course` has what it takes with it from try to try, `parcel` what is sent, `here` the
+//! `route` finds where a request goes, `access` whether it may, `course` has what it takes with it from try to try, `parcel` what is sent, `here` the
 //! answers that are made here.
 
+mod access;
 mod course;
+mod file;
 mod here;
 mod parcel;
 mod route;
@@ -52,9 +54,16 @@ pub(crate) async fn handle(
 ) -> After {
     let settings = view.settings.clone();
     let mut exchange = Exchange::begin(worker, client, &settings, heads, input, head_bytes);
-    let result = match exchange.route(view, &heads.request, input) {
+    let mut target = exchange.route(view, &heads.request, input);
+    if let Ok(Target::Unsure(unsure)) = target {
+        target = Box::pin(exchange.find_out(*unsure, &heads.request, input)).await;
+    }
+    let result = match target {
         Ok(Target::Backend(target)) => exchange.forward(target, input, heads).await,
         Ok(Target::Here(answer)) => Ok(exchange.answer_here(answer, input, &heads.request).await),
+        Ok(Target::File(sought)) => exchange.serve_file(sought, input, &heads.request).await,
+        // Nobody waits twice.
+        Ok(Target::Unsure(_)) => Err(Failure::unsent(Error::AuthUnavailable)),
         Err(error) => Err(Failure::unsent(error)),
     };
     let after = match result {
@@ -80,6 +89,14 @@ struct Exchange<'a> {
     peer_trusted: bool,
     client_address: Option<IpAddr>,
     request_id: Option<RequestId>,
+    /// Its path needs no credentials where others of its rule do.
+    came_publicly: bool,
+    /// Its Authorization is meant for us alone.
+    drops_authorization: bool,
+    /// What an endpoint says of it to the backend, as whole lines.
+    granted_fields: Vec<u8>,
+    /// Fields of an answer of ours that depend on the request, as whole lines.
+    particulars: Vec<u8>,
     began: Instant,
     /// How long it waited for its turn, or for a backend.
     queued: Duration,
@@ -124,6 +141,10 @@ impl<'a> Exchange<'a> {
             peer_trusted,
             client_address,
             request_id,
+            came_publicly: false,
+            drops_authorization: false,
+            granted_fields: Vec::new(),
+            particulars: Vec::new(),
             record,
         }
     }

@@ -72,7 +72,7 @@ impl Rehearsal {
         let (forward, path) = match rule.fate(site, request.path, head.query(bytes), &mut self.scratch) {
             Err(_) => return Rehearsed::Refused,
             Ok(Fate::Redirected { location, .. }) => return Rehearsed::Redirected(location),
-            Ok(Fate::Responded(_)) => return Rehearsed::Answered,
+            Ok(Fate::Responded(_) | Fate::File(..)) => return Rehearsed::Answered,
             Ok(Fate::Forwarded(forward, path)) => (forward, path),
         };
         let upstream = self.snapshot.upstream(forward.upstream);
@@ -93,6 +93,8 @@ impl Rehearsal {
             client: Some(peer),
             tenant: route.tenant.and_then(|range| host?.get(range)),
             request_id: request_id.as_deref(),
+            drops_authorization: false,
+            granted_fields: b"",
             upgrade,
         };
         let mut out = BufPool::default().take();

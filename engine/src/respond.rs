@@ -6,6 +6,7 @@ use ringway_wire::{
     FieldName, FieldSet, Framing, HeadErrorKind, Method, RequestHead, Sink, Version, encode, forward,
 };
 
+use crate::access::Refusal;
 use crate::error::Error;
 use crate::net::buf::Buf;
 use crate::terms::Edits;
@@ -19,7 +20,7 @@ pub(crate) struct Answer {
 }
 
 /// How many different codes there are.
-pub(crate) const CODES: usize = 24;
+pub(crate) const CODES: usize = 34;
 
 /// Every code, for counters; [`code_index`] gives places in it.
 pub(crate) const CODE_NAMES: [&str; CODES] = [
@@ -47,6 +48,16 @@ pub(crate) const CODE_NAMES: [&str; CODES] = [
     "no_backend",
     "queue_full",
     "queue_timeout",
+    "unauthorized",
+    "auth_unavailable",
+    "too_many_requests",
+    "not_found",
+    "forbidden",
+    "precondition_failed",
+    "range_not_satisfiable",
+    "file_unreadable",
+    "files_busy",
+    "upstream_forbidden",
 ];
 
 /// The code's place in [`CODE_NAMES`].
@@ -66,7 +77,9 @@ pub(crate) const fn answer(error: Error) -> Answer {
         Error::Head(Head::VersionNotSupported) => {
             (505, "HTTP Version Not Supported", "http_version_not_supported")
         }
-        Error::Head(Head::ConnectMethod) | Error::Trace => (405, "Method Not Allowed", "method_not_allowed"),
+        Error::Head(Head::ConnectMethod) | Error::Trace | Error::NotReadable => {
+            (405, "Method Not Allowed", "method_not_allowed")
+        }
         Error::Head(_) | Error::Body(_) | Error::BadUpgrade => (400, "Bad Request", "bad_request"),
         Error::BadRewrite => (400, "Bad Request", "bad_rewrite"),
         Error::UpgradeVersion => (426, "Upgrade Required", "upgrade_required"),
@@ -77,14 +90,24 @@ pub(crate) const fn answer(error: Error) -> Answer {
         Error::ClientGone => (499, "Client Closed Request", "client_gone"),
         Error::NoSite => (404, "Not Found", "no_site"),
         Error::NoRule => (404, "Not Found", "no_rule"),
+        Error::Unauthorized => (401, "Unauthorized", "unauthorized"),
+        Error::Forbidden => (403, "Forbidden", "forbidden"),
+        Error::NotFound => (404, "Not Found", "not_found"),
+        Error::PreconditionFailed => (412, "Precondition Failed", "precondition_failed"),
+        Error::RangeNotSatisfiable => (416, "Range Not Satisfiable", "range_not_satisfiable"),
+        Error::TooManyRequests => (429, "Too Many Requests", "too_many_requests"),
         Error::Loop => (508, "Loop Detected", "loop"),
         Error::UpstreamRefused => (502, "Bad Gateway", "upstream_refused"),
         Error::UpstreamClosed => (502, "Bad Gateway", "upstream_closed"),
         Error::UpstreamBadResponse => (502, "Bad Gateway", "upstream_bad_response"),
         Error::UpstreamDns => (502, "Bad Gateway", "upstream_dns"),
+        Error::UpstreamForbidden => (502, "Bad Gateway", "upstream_forbidden"),
         Error::UpstreamConnectTimeout => (504, "Gateway Timeout", "upstream_connect_timeout"),
         Error::UpstreamTimeout => (504, "Gateway Timeout", "upstream_timeout"),
         Error::Exhausted | Error::NoBackend => (503, "Service Unavailable", "no_backend"),
+        Error::AuthUnavailable => (503, "Service Unavailable", "auth_unavailable"),
+        Error::FileUnreadable => (500, "Internal Server Error", "file_unreadable"),
+        Error::FilesBusy => (503, "Service Unavailable", "files_busy"),
         Error::QueueFull => (503, "Service Unavailable", "queue_full"),
         Error::QueueTimeout => (503, "Service Unavailable", "queue_timeout"),
     };
@@ -116,21 +139,27 @@ pub(crate) struct Written {
     pub(crate) body_bytes: usize,
 }
 
-/// Writes the response to an error behind what `out` holds.
-pub(crate) fn error(out: &mut Buf, error: Error, asker: &Asker<'_>) -> Written {
+/// Writes the response to an error behind what `out` holds; `particulars` are further fields of it, as whole lines.
+pub(crate) fn error(out: &mut Buf, error: Error, particulars: &[u8], asker: &Asker<'_>) -> Written {
     let answer = answer(error);
     let extra: &[u8] = match error {
         Error::Head(HeadErrorKind::ConnectMethod) | Error::Trace => {
             b"Allow: GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS\r\n"
         }
+        Error::NotReadable => b"Allow: GET, HEAD\r\n",
         Error::UpgradeVersion => b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
-        Error::Exhausted | Error::NoBackend | Error::QueueFull | Error::QueueTimeout => b"Retry-After: 1\r\n",
+        Error::Exhausted
+        | Error::NoBackend
+        | Error::QueueFull
+        | Error::QueueTimeout
+        | Error::AuthUnavailable
+        | Error::FilesBusy => b"Retry-After: 1\r\n",
         _ => b"",
     };
     // Every other code says all that there is to say.
     let detail = error.detail().filter(|_| answer.status == 400);
     let body = body(answer, detail, asker.request_id);
-    let fields = [b"Content-Type: application/json\r\n", extra];
+    let fields = [b"Content-Type: application/json\r\n", extra, particulars];
     local(out, (answer.status, answer.reason), asker, &fields, body.as_bytes())
 }
 
@@ -196,6 +225,19 @@ pub(crate) fn fixed(out: &mut Buf, answer: &Respond, changes: &Edits, asker: &As
     local(out, (answer.status, reason(answer.status)), asker, &[&lines], answer.body.as_bytes())
 }
 
+/// Answers as an endpoint does that does not let a request through.
+pub(crate) fn refusal(out: &mut Buf, refusal: &Refusal, changes: &Edits, asker: &Asker<'_>) -> Written {
+    let mut lines = Vec::new();
+    for line in refusal.fields.split_inclusive(|byte| *byte == b'\n') {
+        let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+        if !changes.changes(name) {
+            lines.extend_from_slice(line);
+        }
+    }
+    changes.append(&mut lines, asker.request_id);
+    local(out, (refusal.status, reason(refusal.status)), asker, &[&lines], &refusal.body)
+}
+
 /// The reason phrase of a status that a configuration chose; empty for one without a name.
 fn reason(status: u16) -> &'static str {
     http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or_default()
@@ -253,7 +295,7 @@ mod tests {
 
     fn answered(of: Error, asker: &Asker<'_>) -> String {
         let mut out = BufPool::default().take();
-        error(&mut out, of, asker);
+        error(&mut out, of, b"", asker);
         String::from_utf8(out.filled().to_vec()).unwrap()
     }
 

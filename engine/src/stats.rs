@@ -49,6 +49,7 @@ pub(crate) struct Counters {
     pub(crate) active: Counter,
     pub(crate) connections: Counter,
     pub(crate) accepted: Counter,
+    pub(crate) refused: Counter,
     pub(crate) tunnels: Counter,
     pub(crate) panics: Counter,
     pub(crate) bytes_from_clients: Counter,
@@ -69,6 +70,7 @@ impl Counters {
             active: Counter::default(),
             connections: Counter::default(),
             accepted: Counter::default(),
+            refused: Counter::default(),
             tunnels: Counter::default(),
             panics: Counter::default(),
             bytes_from_clients: Counter::default(),
@@ -78,7 +80,7 @@ impl Counters {
             retries: Counter::default(),
             log_lines_dropped: Counter::default(),
             by_class: Default::default(),
-            by_code: Default::default(),
+            by_code: std::array::from_fn(|_| Counter::default()),
             latency: [const { Counter(AtomicU64::new(0)) }; BUCKETS],
         })
     }
@@ -122,6 +124,8 @@ pub struct Stats {
     pub connections: u64,
     /// Client connections that were accepted.
     pub accepted: u64,
+    /// Client connections that were closed at once: their client had as many as it may.
+    pub refused: u64,
     /// Open tunnels.
     pub tunnels: u64,
     /// Connections that ended in a panic of ours.
@@ -171,6 +175,7 @@ impl Stats {
         self.active += worker.active.get();
         self.connections += worker.connections.get();
         self.accepted += worker.accepted.get();
+        self.refused += worker.refused.get();
         self.tunnels += worker.tunnels.get();
         self.panics += worker.panics.get();
         self.bytes_from_clients += worker.bytes_from_clients.get();
@@ -205,7 +210,12 @@ impl fmt::Display for Stats {
         for (code, count) in &self.errors {
             write!(f, "; {code} {count}")?;
         }
-        for (what, count) in [("panics", self.panics), ("log lines dropped", self.log_lines_dropped)] {
+        let rare = [
+            ("connections refused", self.refused),
+            ("panics", self.panics),
+            ("log lines dropped", self.log_lines_dropped),
+        ];
+        for (what, count) in rare {
             if count > 0 {
                 write!(f, "; {what} {count}")?;
             }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use ringway_config::{Backend, BackendAddress, Site};
+use ringway_config::{Backend, BackendAddress, Forbidden, Site};
 
 use crate::net::dial::Address;
 use crate::net::driver::Driver;
@@ -101,6 +101,8 @@ pub struct BackendStatus {
     pub backup: bool,
     /// Dialling it would come back to us: it gets no requests.
     pub is_own: bool,
+    /// Why the upstream's egress policy refuses it: it gets no requests.
+    pub forbidden: Option<Forbidden>,
     /// Exchanges and tunnels that are there.
     pub running: u32,
     /// How it stands.
@@ -200,6 +202,7 @@ impl BackendStatus {
             weight: member.weight,
             backup: member.backup,
             is_own: member.is_own,
+            forbidden: member.forbidden,
             running: state.running.load(Relaxed),
             standing: state.health.standing(),
             failures: state.health.failures(),

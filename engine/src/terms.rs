@@ -4,12 +4,15 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use ringway_config::{
-    FieldEdits, FieldValue, ForwardedSwitches, Route, Rule, RuleId, Site, SiteId, Snapshot, Timeouts,
-    UpstreamTimeouts,
+    Basic, Bearer, Credentials, FieldEdits, FieldValue, ForwardedSwitches, Provider, Route, Rule, RuleId,
+    Site, SiteId, Snapshot, Timeouts, UpstreamTimeouts,
 };
 use ringway_wire::{Field, FieldName, FieldSet, Sink, encode, is_underscored_twin};
+
+use crate::rate::Limit;
 
 /// The pairs of site and rule whose terms a worker remembers for each site and rule that there is, and at least. Past it all are
 /// forgotten, and worked out again as they are met.
@@ -25,6 +28,63 @@ pub(crate) struct Terms {
     pub(crate) max_request_body_bytes: u64,
     pub(crate) request: Edits,
     pub(crate) response: Edits,
+    /// Whom it lets in, where not everybody.
+    pub(crate) access: Option<Access>,
+    /// How often clients may come: to the site, to the rule.
+    pub(crate) rates: Vec<Limit>,
+}
+
+/// Whom an exchange lets in.
+#[derive(Debug)]
+pub(crate) struct Access {
+    pub(crate) provider: Arc<Provider>,
+    /// The fields of an endpoint's 2xx that go to the backend: those of the provider that neither site nor rule changes.
+    pub(crate) copied_fields: Vec<String>,
+    /// An Authorization that Ringway itself looks at goes to the backend all the same.
+    pub(crate) keeps_authorization: bool,
+}
+
+impl Access {
+    fn of(snapshot: &Snapshot, site: Option<&Site>, rule: &Rule) -> Option<Self> {
+        let id = rule.auth.provider(site.and_then(|site| site.auth))?;
+        let provider = snapshot.provider(id)?.clone();
+        let edits = [site.map(|site| &site.edits.request), Some(&rule.edits.request)];
+        let is_changed = |name: &String| edits.iter().flatten().any(|edits| edits.has(name));
+        let copied_fields =
+            provider.copied_fields().iter().filter(|name| !is_changed(name)).cloned().collect();
+        let keeps_authorization = rule.credentials == Credentials::Forwarded;
+        Some(Self { provider, copied_fields, keeps_authorization })
+    }
+
+    /// The scheme of the Authorization that does not go to the backend, because it is Ringway's own.
+    pub(crate) fn own_scheme(&self) -> Option<&'static [u8]> {
+        let scheme = match &*self.provider {
+            Provider::Basic(_) => Basic::SCHEME,
+            Provider::Bearer(_) => Bearer::SCHEME,
+            Provider::Forward(_) => return None,
+        };
+        (!self.keeps_authorization).then_some(scheme.as_bytes())
+    }
+}
+
+/// The fields by which some backends serve another path, or by another method, than the request line says.
+const STEERING: [&[u8]; 6] = [
+    b"x-original-url",
+    b"x-original-uri",
+    b"x-rewrite-url",
+    b"x-http-method-override",
+    b"x-http-method",
+    b"x-method-override",
+];
+
+/// Takes those out of `fields`, and what a backend could mistake for one: what they lead to may not be public.
+#[cold]
+pub(crate) fn take_out_steering(fields: &mut [Field], bytes: &[u8]) {
+    for field in fields {
+        let name = field.name_span.of(bytes);
+        let is = |own: &&[u8]| own.eq_ignore_ascii_case(name) || is_underscored_twin(name, own);
+        field.hop_by_hop |= STEERING.iter().any(is);
+    }
 }
 
 impl Terms {
@@ -36,12 +96,27 @@ impl Terms {
             max_request_body_bytes: snapshot.limits.max_request_body_bytes,
             request: Edits::default(),
             response: Edits::default(),
+            access: None,
+            rates: Vec::new(),
         }
     }
 
     fn of(snapshot: &Snapshot, site: Option<&Site>, rule: &Rule) -> Self {
         let mut terms = Self::plain(snapshot);
         let (mut request, mut response) = (Changes::default(), Changes::default());
+        terms.access = Access::of(snapshot, site, rule);
+        // What a client says about itself is no endpoint's word; nor where a rule opens what its site closes, as the backends
+        // are those that trust these fields.
+        let of_site = site.and_then(|site| snapshot.provider(site.auth?));
+        let of_rule = terms.access.as_ref().map(|access| &access.provider);
+        let copied = of_site.into_iter().chain(of_rule).flat_map(|provider| provider.copied_fields());
+        copied.for_each(|name| request.add(name, Change::Remove));
+        if rule.credentials == Credentials::Dropped {
+            ["cookie", "authorization"].iter().for_each(|name| request.add(name, Change::Remove));
+        }
+        let of_site = site.and_then(|site| Some(Limit::of_site(site, site.rate_limit.as_ref()?)));
+        let of_rule = rule.rate_limit.as_ref().map(|limit| Limit::of_rule(snapshot, site, rule, limit));
+        terms.rates = of_site.into_iter().chain(of_rule).collect();
         if let Some(site) = site {
             terms.timeouts = site.timeouts.unwrap_or(terms.timeouts);
             terms.forwarded = site.forwarded.unwrap_or(terms.forwarded);

@@ -11,8 +11,12 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use ringway_config::{AccessLog, Limits, Scratch, Server, Snapshot};
 
+use crate::access::Verdicts;
 use crate::net::listen::Local;
+use crate::rate::Rates;
+use crate::rate::connections::Connections;
 use crate::terms::{KnownTerms, Terms};
+use crate::threads::Threads;
 use crate::upstream::{Events, Gate, GateHandle, Pools, Roster, States, Upstream};
 
 /// The addresses of the backends' host names, as `BackendAddress::Name` spells them. A name without addresses, or one
@@ -44,6 +48,11 @@ impl Published {
     }
 }
 
+/// Passwords that wait to be hashed at one time, over all workers. Each takes its thread some 30 ms.
+const HASHING_WAITING_MAX: usize = 256;
+/// Files that wait to be looked at at one time, over all workers.
+const FILES_WAITING_MAX: usize = 4096;
+
 /// What all threads share.
 pub(crate) struct Shared {
     published: ArcSwap<Published>,
@@ -53,6 +62,14 @@ pub(crate) struct Shared {
     pub(crate) connections: AtomicU64,
     /// What became of backends.
     pub(crate) events: Events,
+    /// How often clients came.
+    pub(crate) rates: Rates,
+    /// Open connections of each client.
+    pub(crate) per_client: Connections,
+    /// Hashes passwords.
+    pub(crate) hashing: Threads,
+    /// Asks the disk.
+    pub(crate) files: Threads,
     /// When the process's clock began.
     started: Instant,
 }
@@ -64,6 +81,10 @@ impl Shared {
             generation: AtomicU64::new(1),
             connections: AtomicU64::new(0),
             events: Events::default(),
+            rates: Rates::default(),
+            per_client: Connections::default(),
+            hashing: Threads::new("hashing", HASHING_WAITING_MAX),
+            files: Threads::new("files", FILES_WAITING_MAX),
             started: Instant::now(),
         })
     }
@@ -82,6 +103,11 @@ impl Shared {
     /// Milliseconds since the process started.
     pub(crate) fn now_ms(&self) -> u64 {
         self.started.elapsed().as_millis() as u64
+    }
+
+    /// Nanoseconds since the process started, at `moment`.
+    pub(crate) fn ns_at(&self, moment: Instant) -> u64 {
+        moment.saturating_duration_since(self.started).as_nanos() as u64
     }
 
     pub(crate) fn generation(&self) -> u64 {
@@ -137,11 +163,14 @@ pub(crate) struct View {
     pub(crate) upstreams: Vec<Rc<Upstream>>,
     /// By site id.
     pub(crate) gates: Vec<GateHandle>,
+    /// What came of credentials under this snapshot.
+    pub(crate) verdicts: Rc<Verdicts>,
 }
 
 impl View {
-    /// Builds a worker's view; idle connections of backends that live on are found again in `pools`.
-    pub(crate) fn new(shared: &Shared, pools: &Pools, workers: usize) -> Rc<Self> {
+    /// Builds a worker's view; idle connections of backends that live on are found again in `pools`. `before` is the one that it
+    /// takes the place of.
+    pub(crate) fn new(shared: &Shared, pools: &Pools, workers: usize, before: Option<&Self>) -> Rc<Self> {
         // Read before what it counts: a publication in between is seen at the next look.
         let generation = shared.generation();
         let published = shared.published();
@@ -154,7 +183,10 @@ impl View {
         let settings = Rc::new(Settings::of(snapshot));
         let terms = KnownTerms::default();
         let scratch = RefCell::new(snapshot.scratch());
-        Rc::new(Self { generation, scratch, settings, terms, upstreams, gates, published })
+        // Where only addresses have changed, whoever was allowed still is.
+        let same = before.filter(|before| Arc::ptr_eq(&before.published.snapshot, snapshot));
+        let verdicts = same.map(|before| before.verdicts.clone()).unwrap_or_default();
+        Rc::new(Self { generation, scratch, settings, terms, upstreams, gates, verdicts, published })
     }
 
     /// The same upstream as this configuration has it, perhaps with other addresses.

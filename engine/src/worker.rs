@@ -13,6 +13,7 @@ use socket2::Socket;
 
 use crate::access_log::LogBuffer;
 use crate::clients::Clients;
+use crate::files::Files;
 use crate::hot::HotReads;
 use crate::listener::Listeners;
 use crate::net::buf::BufPool;
@@ -65,6 +66,7 @@ pub(crate) struct Worker {
     pub(crate) pools: Pools,
     pub(crate) clients: Rc<Clients>,
     pub(crate) hot: Rc<HotReads>,
+    pub(crate) files: Files,
     pub(crate) log: LogBuffer,
     /// How many workers there are.
     pub(crate) workers: usize,
@@ -86,7 +88,7 @@ impl Worker {
         workers: usize,
     ) -> Rc<Self> {
         let pools = Pools::default();
-        let view = View::new(&shared, &pools, workers);
+        let view = View::new(&shared, &pools, workers, None);
         let now_ms = shared.now_ms();
         Rc::new(Self {
             shared,
@@ -97,6 +99,7 @@ impl Worker {
             pools,
             clients: Rc::default(),
             hot: Rc::default(),
+            files: Files::default(),
             log,
             workers,
             view: RefCell::new(view),
@@ -111,7 +114,8 @@ impl Worker {
     /// The configuration as it is now. A request keeps the view that it got first.
     pub(crate) fn view(&self) -> Rc<View> {
         if self.view.borrow().generation != self.shared.generation() {
-            self.view.replace(View::new(&self.shared, &self.pools, self.workers));
+            let view = View::new(&self.shared, &self.pools, self.workers, Some(&self.view.borrow()));
+            self.view.replace(view);
         }
         self.view.borrow().clone()
     }
@@ -154,7 +158,7 @@ impl Worker {
 
     /// After a peak, the memory that it took goes back to the system.
     fn age(&self) {
-        let dropped = self.bufs.age() + self.heads.age();
+        let dropped = self.bufs.age() + self.heads.age() + self.files.age();
         self.hot.age();
         self.log.age();
         let connections = self.clients.len();

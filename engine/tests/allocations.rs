@@ -6,7 +6,7 @@ use std::alloc::System;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixListener;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ringway_config::{Compiler, Source};
 use ringway_engine::{Engine, Names};
@@ -54,10 +54,32 @@ fn choosing_allocates_nothing() {
     }
 }
 
-fn allocations_per_request(driver: &str, logs: bool, pool: &Pool) -> f64 {
-    // The other test must not allocate meanwhile.
+#[test]
+fn a_file_that_is_at_hand_allocates_nothing() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("a"), "hello").expect("a file");
+    for driver in ["epoll", "auto"] {
+        let text = format!(
+            "[server]\nworkers = 1\ndriver = \"{driver}\"\n\n[[listeners]]\naddress = \"127.0.0.1:0\"\n\n\
+             [[rules]]\nname = \"all\"\npath = \"/*\"\nstatic_dir = \"{}\"\n",
+            folder.path().display()
+        );
+        let allocations = allocations_under(&text);
+        println!("driver {driver}, a file: {allocations:.3} allocations for each request");
+        // Once a second it is looked at.
+        assert!(allocations < 0.5, "{allocations}");
+    }
+}
+
+/// The other tests must not allocate meanwhile.
+fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn allocations_per_request(driver: &str, logs: bool, pool: &Pool) -> f64 {
+    let _alone = alone();
     let folder = tempfile::tempdir().expect("a folder");
     let log = if logs { folder.path().join("log").display().to_string() } else { "off".into() };
     let path = |backend: usize| folder.path().join(backend.to_string());
@@ -78,7 +100,12 @@ fn allocations_per_request(driver: &str, logs: bool, pool: &Pool) -> f64 {
         pool.strategy,
         backends.join(", ")
     );
-    let source = Source { name: "test", text: &text };
+    allocations_under(&text)
+}
+
+/// Allocations for a request under this configuration.
+fn allocations_under(text: &str) -> f64 {
+    let source = Source { name: "test", text };
     let compiled = Compiler::new().compile(&source).unwrap_or_else(|problems| {
         panic!("{}", problems.render(&source, false));
     });

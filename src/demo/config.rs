@@ -8,15 +8,26 @@ use super::backends::Addresses;
 /// The folder of the admin socket in a copy of the demo's file: below the one that the program is started in.
 pub(super) const EXAMPLE_FOLDER: &str = "ringway-data";
 
+/// The folder of files, in the one of the admin socket.
+pub(super) const FILES_FOLDER: &str = "files";
+
+/// That of the password "ringway".
+const PASSWORD_HASH: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$E+r8RE1uCadxyaUbc8mpxg$mrv8rR1jHgdZYBUnKduIRIyyyRuQZ/x+NW+/Po0s354";
+
 /// The text, for a proxy at `listen` in front of these backends, with its admin socket in `folder`.
 pub(super) fn text(listen: SocketAddr, folder: &Path, backends: &Addresses) -> String {
-    front(listen, folder, backends) + &sites(backends) + &rules(backends)
+    front(listen, folder, backends) + &sites(backends) + &rules(backends) + &access(folder, backends)
+}
+
+/// A path as TOML writes it: what JSON has for a string TOML has, too.
+fn quoted(path: &Path) -> String {
+    serde_json::json!(path.to_string_lossy()).to_string()
 }
 
 /// The process, its socket, and a pool.
 fn front(listen: SocketAddr, folder: &Path, Addresses { greeters: [one, two], .. }: &Addresses) -> String {
-    // What JSON has for a string TOML has, too.
-    let folder = serde_json::json!(folder.to_string_lossy());
+    let folder = quoted(folder);
     format!(
         r#"# What `ringway demo` runs. `ringway demo --print-config > ringway.toml` gives you a copy.
 
@@ -131,6 +142,42 @@ path = "/api/users/version-2?page=1"
 [[expect]]
 url = "http://localhost/internal/metrics"
 status = 403
+"#
+    )
+}
+
+/// Who may come in, how often, and files.
+fn access(folder: &Path, Addresses { echo, .. }: &Addresses) -> String {
+    let files = quoted(&folder.join(FILES_FOLDER));
+    format!(
+        r#"
+[[auth]]                            # who may come in: the password is "ringway"
+name = "staff"
+type = "basic"
+users = {{ demo = "{PASSWORD_HASH}" }}
+
+[[rules]]
+name = "staff-only"
+path = "/staff/*"
+target = "http://{echo}"
+auth = "staff"                      # Authorization ends here: the backend does not see it
+public_routes = {{ GET = ["/staff/door"] }}
+
+[[rules]]
+name = "limited"
+path = "/limited"
+respond = {{ status = 200, body = "welcome\n" }}
+rate_limit = {{ requests = 3, per = "1m" }}
+
+[[rules]]
+name = "files"
+path = "/files/*"
+static_dir = {files}
+strip_prefix = true                 # /files/letter.txt is letter.txt in that folder
+
+[[expect]]
+url = "http://localhost/staff/list"
+auth = "staff"
 "#
     )
 }

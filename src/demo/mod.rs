@@ -5,7 +5,7 @@ mod backends;
 mod config;
 mod tour;
 
-use std::fs::Permissions;
+use std::fs::{self, Permissions};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
@@ -68,13 +68,17 @@ struct Prepared {
     listen: SocketAddr,
     _held: Socket,
     addresses: backends::Addresses,
-    /// For the admin socket; it goes with the demo.
+    /// For the admin socket and files; it goes with the demo.
     folder: TempDir,
 }
 
 fn prepare(wanted: Option<SocketAddr>) -> io::Result<Prepared> {
     let (listen, held) = reserve(wanted)?;
-    Ok(Prepared { listen, _held: held, addresses: backends::start()?, folder: new_folder()? })
+    let folder = new_folder()?;
+    let files = folder.path().join(config::FILES_FOLDER);
+    fs::create_dir(&files)?;
+    fs::write(files.join("letter.txt"), "Dear reader,\nthis is a file.\n")?;
+    Ok(Prepared { listen, _held: held, addresses: backends::start()?, folder })
 }
 
 /// A folder for the admin socket, which may not be everybody's: in the usual place, or in /tmp where TMPDIR names none or

@@ -76,6 +76,14 @@ pub(super) fn stops(base: &str) -> Vec<Stop> {
                  -H 'Sec-WebSocket-Version: 13' -H 'Sec-WebSocket-Key: cmluZ3dheSBkZW1vIDE2YQ==' {base}/chat"
             ),
         ),
+        stop("A page for staff, without a password (401):", format!("curl -si {base}/staff/list")),
+        stop("With it; the backend does not see it:", format!("curl -s -u demo:ringway {base}/staff/list")),
+        stop("A public path of the same rule:", format!("curl -s {base}/staff/door")),
+        stop(
+            "Three a minute and no more (429, with Retry-After):",
+            format!("curl -si {base}/limited {base}/limited {base}/limited {base}/limited"),
+        ),
+        stop("Part of a file (206):", format!("curl -si -r 5-10 {base}/files/letter.txt")),
         stop("A backend that is not there (502, upstream_refused):", format!("curl -si {base}/broken")),
         stop(
             "A malformed request, a body with two lengths, as smugglers write it (400; no backend hears of it):",

@@ -1,11 +1,13 @@
 //! An explanation as text for a terminal, at most about 100 columns wide where nothing is lost by it. Of long lists it shows
 //! what is near to the decision and counts the rest.
 
+mod access;
+
 use std::fmt::{self, Write};
 
 use ringway_config::{
-    Author, BackendMet, Explanation, FieldChange, Forwarded, Group, Limit, List, ListOwner, Outcome, Retries,
-    RuleConsidered, SiteConsidered, SiteVerdict, Timeout, Unused, Verdict, Winner,
+    Author, BackendMet, EgressMet, Explanation, FieldChange, Forwarded, Group, Limit, List, ListOwner,
+    Outcome, Retries, RuleConsidered, SiteConsidered, SiteVerdict, Timeout, Unused, Verdict, Winner,
 };
 
 /// Lists of so many rules or sites are shown as a whole.
@@ -37,6 +39,9 @@ pub(super) fn of(explanation: &Explanation, all: bool) -> String {
     if let Some(won) = &explanation.winner {
         block(&mut text, "winner", winner(won));
         block(&mut text, "groups", won.groups.iter().map(group));
+    }
+    if let Some(met) = &explanation.access {
+        access::write(&mut text, met, matches!(explanation.outcome, Outcome::Forwarded(_)));
     }
     write_outcome(&mut text, &explanation.outcome, &explanation.request.method);
     text
@@ -257,6 +262,10 @@ fn write_outcome(text: &mut String, outcome: &Outcome, method: &str) {
             block(text, "answer", [format!("{status}, with a body of {}", count(*body_bytes, "byte"))]);
             block(text, "response", response_fields.iter().map(field));
         }
+        Outcome::File { folder, path, response_fields } => {
+            block(text, "answer", [format!("the file {path} below {folder}")]);
+            block(text, "response", response_fields.iter().map(field));
+        }
         Outcome::Refused { status, code, reason } => {
             block(text, "answer", [format!("{status} {code}: {reason}")]);
         }
@@ -267,6 +276,7 @@ fn write_forwarded(text: &mut String, forwarded: &Forwarded, method: &str) {
     block(text, "sent", [format!("{method} {}", forwarded.target)]);
     block(text, "Host", [host(forwarded)]);
     write_upstream(text, forwarded);
+    block(text, "egress", egress(&forwarded.egress));
     let own = forwarded.own_fields.join(", ");
     block(text, "sets", Some(own).filter(|own| !own.is_empty()));
     block(text, "", forwarded.request_id_field.as_ref().map(|name| format!("{name}: the request's id")));
@@ -287,6 +297,15 @@ fn write_upstream(text: &mut String, forwarded: &Forwarded) {
     }
     block(text, "upstream", [format!("{upstream}: {strategy}")]);
     block(text, "", backends.iter().map(backend));
+}
+
+/// Where addresses may be, where the file says something.
+fn egress(egress: &EgressMet) -> Option<String> {
+    match (egress.policy, &*egress.allow) {
+        ("any", []) => None,
+        (policy, []) => Some(policy.to_owned()),
+        (policy, allow) => Some(format!("{policy}, and {}", allow.join(", "))),
+    }
 }
 
 fn host(forwarded: &Forwarded) -> String {

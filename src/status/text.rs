@@ -26,13 +26,15 @@ fn summary(status: &Status, page: &Page) -> String {
     let first = page.line(&format!("ringway {} {}", status.version, phase.0), phase.1);
     let listeners: Vec<_> = status.listeners.iter().map(|listener| listener.address.as_str()).collect();
     let skew = status.connections_skew.map_or_else(String::new, |skew| format!(", skew {skew:.2}"));
+    let refused =
+        if totals.refused > 0 { format!(", {} refused", count(totals.refused)) } else { String::new() };
     let lines = [
         ("up", format!("{}, {} on {}", age(status.uptime_s), workers_in_words(status), status.driver)),
         ("revision", format!("{}, applied {}", status.revision, status.applied)),
         ("listening", listeners.join(", ")),
         (
             "connections",
-            format!("{} open{skew}, {} accepted", count(status.connections), count(totals.accepted)),
+            format!("{} open{skew}, {} accepted{refused}", count(status.connections), count(totals.accepted)),
         ),
         ("requests", requests(status)),
         ("responses", responses(status)),
@@ -183,6 +185,7 @@ fn state(backend: &Backend) -> (&'static str, Look) {
         BackendState::Dead => ("DEAD", Look::Warning),
         BackendState::Unresolved => ("NO ADDR", Look::Bad),
         BackendState::Loop => ("LOOP", Look::Bad),
+        BackendState::Forbidden => ("FORBIDDEN", Look::Bad),
     }
 }
 
@@ -291,7 +294,7 @@ mod tests {
     fn status() -> Status {
         let none = json!({ "1xx": 0, "2xx": 1200, "3xx": 0, "4xx": 3, "5xx": 1, "none": 0 });
         let totals = json!({
-            "connections": 10, "accepted": 98_000, "requests": 1_234_567, "active": 7, "tunnels": 2,
+            "connections": 10, "accepted": 98_000, "refused": 1_200, "requests": 1_234_567, "active": 7, "tunnels": 2,
             "bytes_from_clients": 1_572_864, "bytes_to_clients": 5000, "upstream_connects": 4, "resends": 0, "retries": 0,
             "log_lines_dropped": 0, "panics": 0, "responses": none, "errors": { "no_rule": 3, "upstream_refused": 40 },
             "latency": { "p50_ms": 0.5, "p90_ms": 1.0, "p99_ms": 25.0, "p999_ms": 1200.0 },
@@ -340,7 +343,7 @@ mod tests {
         };
         assert_eq!(line("ringway"), "ringway 0.1.0 serving");
         assert_eq!(line("up "), "up 1h 2m, 2 workers on io_uring");
-        assert_eq!(line("connections"), "connections 10 open, skew 1.20, 98,000 accepted");
+        assert_eq!(line("connections"), "connections 10 open, skew 1.20, 98,000 accepted, 1,200 refused");
         assert_eq!(line("requests"), "requests 7 active (2 waiting), 1,234,567 in all, 2 tunnels");
         assert_eq!(line("errors"), "errors upstream_refused 40, no_rule 3");
         assert_eq!(line("app"), "app (least_connections) 1 of 2 6/100 0/50 1,234");

@@ -6,17 +6,23 @@
 
 #![allow(unreachable_pub, reason = "in a test binary nothing is public")]
 
+mod access;
 mod access_log;
 mod answers;
 mod bodies;
+mod bypass;
 mod cases;
 mod check;
+mod client_limits;
 mod connections;
+mod egress;
 mod errors;
 mod explain;
 mod fields;
+mod files;
 mod guide;
 mod harness;
+mod hash_password;
 mod health;
 mod life;
 mod names;

@@ -269,7 +269,7 @@ const fn shows(words: &'static str, exit: i32, parts: &'static [&'static str]) -
 /// curl's exit code when its --max-time is over.
 const TIME_OVER: i32 = 28;
 
-const TOUR: [Shows; 16] = [
+const TOUR: [Shows; 21] = [
     shows("two backends in turn", 0, &["GET /hello"]),
     shows(
         "the path untouched",
@@ -296,6 +296,19 @@ const TOUR: [Shows; 16] = [
     shows("100 MB of unknown length", 0, &["\"body_bytes\": 100000000", "transfer-encoding: chunked"]),
     shows("Server-sent events", TIME_OVER, &["data: tick 1", "data: tick 2", "data: tick 3"]),
     shows("A WebSocket", TIME_OVER, &["HTTP/1.1 101 ", "hello, what you send comes back"]),
+    shows(
+        "without a password",
+        0,
+        &["HTTP/1.1 401", "WWW-Authenticate: Basic realm=\"staff\"", "\"code\":\"unauthorized\""],
+    ),
+    shows("the backend does not see it", 0, &["\"target\": \"/staff/list\""]),
+    shows("A public path", 0, &["\"target\": \"/staff/door\""]),
+    shows(
+        "Three a minute",
+        0,
+        &["welcome", "HTTP/1.1 429", "Retry-After: ", "RateLimit: \"limited\";r=0;t="],
+    ),
+    shows("Part of a file", 0, &["HTTP/1.1 206", "Content-Range: bytes 5-10/", "reader"]),
     shows("not there", 0, &["HTTP/1.1 502", "\"code\":\"upstream_refused\""]),
     shows("A malformed request", 0, &["HTTP/1.1 400", "\"code\":\"bad_request\""]),
 ];
@@ -337,6 +350,9 @@ fn assert_shows(line: &str, expected: &Shows) {
             !text.contains("6.6.6.6"),
             "what the client claims about itself reached the backend:\n{text}"
         );
+    }
+    if expected.words == "the backend does not see it" {
+        assert!(!text.to_ascii_lowercase().contains("authorization"), "{text}");
     }
     if expected.words == "two backends in turn" {
         let turns = ["one", "two"].map(|name| text.matches(&format!("greeter {name}")).count());

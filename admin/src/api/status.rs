@@ -60,6 +60,8 @@ pub struct Totals {
     pub connections: u64,
     /// Client connections that were accepted.
     pub accepted: u64,
+    /// Client connections that were closed at once, because their client had as many as it may.
+    pub refused: u64,
     /// Requests whose head was read.
     pub requests: u64,
     /// Exchanges under way, with those that wait for a place or a backend.
@@ -266,6 +268,8 @@ pub enum BackendState {
     Unresolved,
     /// Its address is one of our own listeners: requests would come back to us, so it gets none.
     Loop,
+    /// The egress policy refuses its address, so it gets no requests and no probes.
+    Forbidden,
 }
 
 impl Status {
@@ -301,6 +305,7 @@ impl Totals {
         Self {
             connections: stats.connections,
             accepted: stats.accepted,
+            refused: stats.refused,
             requests: stats.requests,
             active: stats.active,
             tunnels: stats.tunnels,
@@ -380,6 +385,9 @@ impl Backend {
             last_probe: history.probed.map(|probed| Probe::of(probed, now_ms, &at)),
         };
         match history.cause {
+            _ if let Some(why) = backend.forbidden => {
+                told.because("forbidden", &format!("the egress policy refuses it: {why}"))
+            }
             _ if backend.is_own => told.because("loop", "it is one of Ringway's own listeners"),
             Some(cause) => Self {
                 since: Some(rfc3339(at(history.since_ms))),
@@ -434,6 +442,7 @@ impl Probe {
 impl BackendState {
     fn of(backend: &BackendStatus) -> Self {
         match backend.standing {
+            _ if backend.forbidden.is_some() => Self::Forbidden,
             _ if backend.is_own => Self::Loop,
             Standing::Alive => Self::Alive,
             Standing::Ejected => Self::Ejected,
@@ -475,7 +484,7 @@ fn rfc3339(moment: SystemTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ringway_config::{Compiler, Source};
+    use ringway_config::{Compiler, Forbidden, Source};
     use ringway_engine::{Address, Cause, Failed, History};
 
     fn stats(connections: u64) -> Stats {
@@ -510,6 +519,7 @@ mod tests {
             weight: 2,
             backup: true,
             is_own: false,
+            forbidden: None,
             running: 3,
             standing: Standing::Ejected,
             failures: 4,
@@ -535,6 +545,13 @@ mod tests {
         assert_eq!((always.since, always.since_s, always.cause), (None, None, None));
         let own = Backend::of(&BackendStatus { is_own: true, ..ejected() }, 0, at);
         assert_eq!((own.state, own.cause.as_deref(), own.since), (BackendState::Loop, Some("loop"), None));
+        let forbidden = BackendStatus { forbidden: Some(Forbidden::Socket), ..ejected() };
+        let forbidden = Backend::of(&forbidden, 0, at);
+        assert_eq!(
+            (forbidden.state, forbidden.cause.as_deref()),
+            (BackendState::Forbidden, Some("forbidden"))
+        );
+        assert_eq!(forbidden.why.as_deref(), Some("the egress policy refuses it: it is a Unix socket"));
     }
 
     #[test]

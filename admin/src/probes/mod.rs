@@ -1,6 +1,6 @@
 //! Probes of backends: of ejected ones until they come back, and of all where an upstream has `active = true`. `schedule`
 //! says when and what follows from the answers, `probe` asks, and here both meet the engine. Never is a client's request
-//! used as a probe, and never is an address probed that is known for our own listener's.
+//! used as a probe, and never is an address probed that is known for our own listener's or that the egress policy refuses.
 
 mod probe;
 mod schedule;
@@ -60,7 +60,8 @@ impl Prober {
     /// run at others end.
     pub(crate) fn follow(&mut self, backends: Vec<BackendHandle>) {
         let mut before = std::mem::take(&mut self.numbers);
-        for backend in backends.into_iter().filter(|backend| !backend.is_own()) {
+        let is_barred = |backend: &BackendHandle| backend.is_own() || backend.forbidden().is_some();
+        for backend in backends.into_iter().filter(|backend| !is_barred(backend)) {
             let identity = (backend.upstream().clone(), backend.address().clone());
             if self.numbers.contains_key(&identity) {
                 // The same address twice in one pool is one backend.

@@ -31,6 +31,9 @@ pub(super) async fn probe(backend: BackendHandle) -> Found {
 }
 
 async fn attempt(backend: &BackendHandle, probe: &Probe, is_connected: &mut bool) -> Found {
+    if backend.forbidden().is_some() {
+        return Found::Unknown;
+    }
     match backend.address() {
         Address::Tcp(address) => match TcpStream::connect(address).await {
             Ok(stream) => talk(stream, backend.authority(), probe, is_connected).await,

@@ -24,6 +24,10 @@ pub(super) fn get(proxy: SocketAddr) -> Opened {
     Ok(Box::new(Exchanges::connect(proxy, CONNECTIONS, Requests::get(1))?))
 }
 
+pub(super) fn file(proxy: SocketAddr) -> Opened {
+    Ok(Box::new(Exchanges::connect(proxy, CONNECTIONS, Requests::file())?))
+}
+
 pub(super) fn rules(proxy: SocketAddr) -> Opened {
     Ok(Box::new(Exchanges::connect(proxy, CONNECTIONS, Requests::of_rules(RULES))?))
 }

@@ -20,7 +20,13 @@ const SECONDS_BEFORE: u64 = 1;
 
 /// Compares what a request costs each proxy under either load; gives how many comparisons failed.
 pub(crate) fn check(bench: &Bench<'_>, report: &mut Report) -> usize {
-    let setting = Setting { backend: bench.backend(), keepalive: CONNECTIONS, rules: 1, access_log: false };
+    let setting = Setting {
+        backend: bench.backend(),
+        keepalive: CONNECTIONS,
+        rules: 1,
+        access_log: false,
+        files: false,
+    };
     let mut failures = 0;
     for kind in bench.kinds() {
         let compared = match counted::refusal(bench, kind) {

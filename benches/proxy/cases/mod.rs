@@ -39,6 +39,7 @@ pub(crate) struct Case {
     goals: &'static [Goal],
     rules: usize,
     access_log: bool,
+    files: bool,
     measure: Measure,
 }
 
@@ -53,7 +54,7 @@ enum Measure {
 }
 
 /// All cases, in the order in which they run.
-pub(crate) const CASES: [Case; 12] = [
+pub(crate) const CASES: [Case; 13] = [
     Case {
         name: "get",
         title: "small GET, 64 connections",
@@ -67,6 +68,7 @@ pub(crate) const CASES: [Case; 12] = [
         ],
         rules: 1,
         access_log: false,
+        files: false,
         measure: Measure::Closed(closed::get, UNITS_COUNTED),
     },
     Case {
@@ -79,6 +81,7 @@ pub(crate) const CASES: [Case; 12] = [
         ],
         rules: 1,
         access_log: true,
+        files: false,
         measure: Measure::Closed(closed::get, UNITS_COUNTED),
     },
     Case {
@@ -91,6 +94,7 @@ pub(crate) const CASES: [Case; 12] = [
         ],
         rules: RULES,
         access_log: false,
+        files: false,
         measure: Measure::Closed(closed::rules, UNITS_COUNTED),
     },
     Case {
@@ -103,6 +107,7 @@ pub(crate) const CASES: [Case; 12] = [
         ],
         rules: RULES,
         access_log: false,
+        files: false,
         measure: Measure::Reload,
     },
     Case {
@@ -112,6 +117,7 @@ pub(crate) const CASES: [Case; 12] = [
         goals: &[],
         rules: 1,
         access_log: false,
+        files: false,
         measure: Measure::Closed(closed::pipeline, UNITS_COUNTED),
     },
     Case {
@@ -121,6 +127,7 @@ pub(crate) const CASES: [Case; 12] = [
         goals: &[],
         rules: 1,
         access_log: false,
+        files: false,
         measure: Measure::Closed(closed::connect, UNITS_COUNTED),
     },
     Case {
@@ -130,6 +137,7 @@ pub(crate) const CASES: [Case; 12] = [
         goals: &[goal(Metric::CpuTime, Bound::TimesPeer(0.8, "haproxy"))],
         rules: 1,
         access_log: false,
+        files: false,
         measure: Measure::Closed(closed::body_down, 200),
     },
     Case {
@@ -139,7 +147,21 @@ pub(crate) const CASES: [Case; 12] = [
         goals: &[],
         rules: 1,
         access_log: false,
+        files: false,
         measure: Measure::Closed(closed::body_up, 200),
+    },
+    Case {
+        name: "static",
+        title: "a file of 10 KiB, 64 connections",
+        unit: "request",
+        goals: &[
+            goal(Metric::Instructions, Bound::TimesPeer(0.8, "nginx")),
+            goal(Metric::CpuTime, Bound::TimesPeer(0.8, "nginx")),
+        ],
+        rules: 1,
+        access_log: false,
+        files: true,
+        measure: Measure::Closed(closed::file, UNITS_COUNTED),
     },
     Case {
         name: "websocket",
@@ -151,6 +173,7 @@ pub(crate) const CASES: [Case; 12] = [
         ],
         rules: 1,
         access_log: false,
+        files: false,
         measure: Measure::Closed(closed::websocket, UNITS_COUNTED),
     },
     Case {
@@ -160,6 +183,7 @@ pub(crate) const CASES: [Case; 12] = [
         goals: &[goal(Metric::P99, Bound::TimesBestPeer(1.0))],
         rules: 1,
         access_log: false,
+        files: false,
         measure: Measure::Latency,
     },
     Case {
@@ -169,6 +193,7 @@ pub(crate) const CASES: [Case; 12] = [
         goals: &[goal(Metric::BytesPerConnection, Bound::AtMost(512.0))],
         rules: 1,
         access_log: false,
+        files: false,
         measure: Measure::Idle,
     },
     Case {
@@ -178,6 +203,7 @@ pub(crate) const CASES: [Case; 12] = [
         goals: &[goal(Metric::FirstResponse, Bound::AtMost(1_000.0))],
         rules: RULES,
         access_log: false,
+        files: false,
         measure: Measure::Start,
     },
 ];
@@ -261,8 +287,8 @@ impl Table {
     /// Starts the proxies where they run all the time.
     fn begin(case: &'static Case, bench: &Bench<'_>, report: &mut Report) -> Self {
         case.begin(report);
-        let Case { rules, access_log, .. } = *case;
-        let setting = Setting { backend: bench.backend(), keepalive: CONNECTIONS, rules, access_log };
+        let Case { rules, access_log, files, .. } = *case;
+        let setting = Setting { backend: bench.backend(), keepalive: CONNECTIONS, rules, access_log, files };
         let kinds: Vec<Kind> = bench.kinds().filter(|&kind| peers::supports(kind, &setting)).collect();
         let mut table = Table { case, setting, proxies: Vec::new(), rate: 0.0, failures: 0 };
         for kind in kinds {

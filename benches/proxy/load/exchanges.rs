@@ -12,6 +12,8 @@ pub(crate) struct Requests {
     count: u64,
     /// Where every request is for another rule.
     rules: Option<Rules>,
+    /// What each is answered with.
+    body: &'static [u8],
 }
 
 struct Rules {
@@ -23,13 +25,18 @@ struct Rules {
 impl Requests {
     /// The same GET, `count` times at once.
     pub(crate) fn get(count: usize) -> Self {
-        Requests { bytes: work::get().repeat(count), count: count as u64, rules: None }
+        Requests { bytes: work::get().repeat(count), count: count as u64, rules: None, body: work::BODY }
+    }
+
+    /// One GET at a time, for a file.
+    pub(crate) fn file() -> Self {
+        Requests { body: work::file(), ..Requests::get(1) }
     }
 
     /// One GET at a time, for any of so many rules.
     pub(crate) fn of_rules(count: usize) -> Self {
         let rules = Rules { count, rest: work::rest_of_rule(), random: fastrand::Rng::with_seed(1) };
-        Requests { bytes: Vec::new(), count: 1, rules: Some(rules) }
+        Requests { bytes: Vec::new(), count: 1, rules: Some(rules), body: work::BODY }
     }
 
     pub(super) fn next(&mut self) -> &[u8] {
@@ -60,14 +67,8 @@ impl Exchanges {
             (0..connections).map(|token| Connection::open(&poller, proxy, token)).collect();
         let connections = connections?;
         let due = vec![0; connections.len()];
-        Ok(Exchanges {
-            poller,
-            connections,
-            due,
-            requests,
-            known: Known::default(),
-            read: vec![0; READ_BYTES],
-        })
+        let known = Known::of(requests.body);
+        Ok(Exchanges { poller, connections, due, requests, known, read: vec![0; READ_BYTES] })
     }
 }
 

@@ -7,11 +7,13 @@ use std::net::SocketAddr;
 
 /// The file's name for each peer's template; Envoy goes by the ending.
 pub(crate) const FILE: &str = "config.yaml";
+/// The folder whose files are served, below the one in which a proxy runs.
+pub(crate) const FOLDER: &str = "www";
 
 /// Ringway's defaults, but for what the harness must choose. Many rules are `/p0/*`, `/p1/*` and so on; one takes all
 /// paths.
 pub(crate) fn ringway(driver: Driver, setting: &Setting) -> String {
-    let Setting { backend, keepalive, rules, access_log } = setting;
+    let Setting { backend, keepalive, rules, access_log, files } = setting;
     let (driver, log) = (driver.name(), if *access_log { "access.log" } else { "off" });
     let mut text = format!(
         "[server]\nworkers = 1\ndriver = \"{driver}\"\ndrain_timeout = \"1s\"\n\n\
@@ -20,8 +22,9 @@ pub(crate) fn ringway(driver: Driver, setting: &Setting) -> String {
          [[upstreams]]\nname = \"backend\"\nkeepalive = {keepalive}\nbackends = [{{ url = \"http://{backend}\" }}]\n"
     );
     let mut rule = |name: &str, path: &str| {
-        let written =
-            write!(text, "\n[[rules]]\nname = \"{name}\"\npath = \"{path}\"\nupstream = \"backend\"\n");
+        let to =
+            if *files { format!("static_dir = \"{FOLDER}\"") } else { "upstream = \"backend\"".to_owned() };
+        let written = write!(text, "\n[[rules]]\nname = \"{name}\"\npath = \"{path}\"\n{to}\n");
         written.expect("a string takes what is written");
     };
     if *rules == 1 {
@@ -35,7 +38,7 @@ pub(crate) fn ringway(driver: Driver, setting: &Setting) -> String {
 
 /// The peer's template with its values.
 pub(crate) fn peer(peer: PeerKind, setting: &Setting, address: SocketAddr) -> String {
-    let Setting { backend, keepalive, access_log, .. } = setting;
+    let Setting { backend, keepalive, access_log, files, .. } = setting;
     let values = [
         ("@ADDRESS@", address.to_string()),
         ("@HOST@", address.ip().to_string()),
@@ -45,6 +48,8 @@ pub(crate) fn peer(peer: PeerKind, setting: &Setting, address: SocketAddr) -> St
         ("@BACKEND_PORT@", backend.port().to_string()),
         ("@KEEPALIVE@", keepalive.to_string()),
         ("@ACCESS_LOG@", if *access_log { "access.log json buffer=64k flush=1s" } else { "off" }.to_owned()),
+        ("@FOLDER@", FOLDER.to_owned()),
+        ("@IF_FILES@", if *files { "" } else { "# " }.to_owned()),
         ("@IF_LOGGED@", if *access_log { "" } else { "# " }.to_owned()),
     ];
     // Comments name the placeholders too: they stay as they are.

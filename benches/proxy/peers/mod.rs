@@ -107,13 +107,15 @@ impl Wrapper {
     }
 }
 
-/// Whether this proxy can be set up so. Only Ringway is asked for many rules, and Envoy and Caddy for no access log.
+/// Whether this proxy can be set up so. Only Ringway is asked for many rules, Envoy and Caddy for no access log, and of the
+/// peers nginx alone for files.
 pub(crate) fn supports(kind: Kind, setting: &Setting) -> bool {
     match kind {
         Kind::Ringway(_) => true,
         Kind::Peer(peer) => {
             let logs = matches!(peer, PeerKind::Nginx | PeerKind::Haproxy);
-            setting.rules == 1 && (logs || !setting.access_log)
+            let serves = peer == PeerKind::Nginx || !setting.files;
+            setting.rules == 1 && serves && (logs || !setting.access_log)
         }
     }
 }

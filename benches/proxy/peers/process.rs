@@ -2,6 +2,7 @@
 
 use super::config;
 use crate::Outcome;
+use crate::work;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::{self, File};
@@ -31,6 +32,9 @@ impl Process {
 
     fn try_start(command: &mut Command, configuration: &str) -> io::Result<Self> {
         let folder = TempDir::new()?;
+        let served = folder.path().join(config::FOLDER).join(work::FILE);
+        fs::create_dir_all(served.parent().unwrap_or(folder.path()))?;
+        fs::write(served, work::file())?;
         let file = folder.path().join(config::FILE);
         fs::write(&file, configuration)?;
         command.arg(&file).current_dir(folder.path()).stdin(Stdio::null());

@@ -8,18 +8,22 @@ use crate::snapshot::{Paths, Rule};
 use crate::table::{Meets, Table};
 
 /// A rule that needs more, in bytes, is not looked at.
-const TABLE_BYTES_MAX: usize = 4 << 20;
+pub(super) const TABLE_BYTES_MAX: usize = 4 << 20;
 
 impl Rule {
     /// How many states a table of this rule's paths alone has. What rules cost each other in their list's table comes on top,
     /// and what they share is counted for each. `None` for a rule that has no table of its own because it would be too large.
     pub fn states_alone(&self) -> Option<usize> {
-        let pattern = match &self.paths {
+        let table = Table::build(&[Arc::new(self.path_pattern()?)], Meets::Path, TABLE_BYTES_MAX);
+        table.ok().map(|table| table.states())
+    }
+
+    /// Its `path` or `pattern`, read again.
+    pub(super) fn path_pattern(&self) -> Option<PathPattern> {
+        Some(match &self.paths {
             Paths::Path(path) => PathPattern::parse(path).ok()?,
             Paths::Pattern(pattern) => PathPattern::Regex(Regex::parse(pattern).ok()?.into()),
-        };
-        let table = Table::build(&[Arc::new(pattern)], Meets::Path, TABLE_BYTES_MAX);
-        table.ok().map(|table| table.states())
+        })
     }
 }
 

@@ -97,7 +97,7 @@ impl<'s> Ground<'s> {
         let Some((site, way)) = way else { return Course { lists: vec![global], fallback: None } };
         let project = way.project.map(|project| self.projects + project.0);
         let lists = [Some(site.0), project, way.global.then_some(global)].into_iter().flatten().collect();
-        Course { lists, fallback: way.own_upstream }
+        Course { lists, fallback: way.fallback }
     }
 
     /// The numbers of a list's parts.
@@ -221,7 +221,7 @@ pub(super) fn passes(mask: &Table, state: State) -> bool {
 /// Whether a rule takes every path, method and upgrade; exact but for paths that would need states which no path
 /// reaches.
 pub(super) fn is_total(ground: &Ground<'_>, rule: RuleId, written: &Rule) -> bool {
-    if written.name == Rule::OWN_UPSTREAM && ground.list_of(rule).is_none() {
+    if written.is_fallback() && ground.list_of(rule).is_none() {
         return written.enabled;
     }
     let in_part = |part: &Part<'_>| {

@@ -7,11 +7,13 @@
 //!   paths;
 //! * `walk` goes through all states and finds the distinct sets of rules that match some path; `matched` tells who wins in
 //!   them, and `cover` what is left of those that never do;
-//! * `warnings` makes findings of it, for `public` those of rules that lead out of the house; `alone` has what one rule takes.
+//! * `warnings` makes findings of it, for `public` those of rules that lead out of the house, for `globs` those of public routes;
+//!   `alone` has what one rule takes.
 
 mod alone;
 mod contexts;
 mod cover;
+mod globs;
 mod ground;
 mod matched;
 mod paths;
@@ -47,6 +49,8 @@ pub struct Analysis {
     pub overlaps_complete: bool,
     /// Rules for all requests that lead to a public address.
     pub(crate) open_doors: Vec<RuleId>,
+    /// Public routes that are not as their rule.
+    pub(crate) stray_globs: Vec<globs::StrayGlob>,
 }
 
 /// Whether a rule ever wins.
@@ -160,6 +164,7 @@ impl Analysis {
             complete,
             overlaps_complete: complete && all,
             open_doors: public::open_doors(snapshot, &ground),
+            stray_globs: globs::stray(snapshot),
         }
     }
 

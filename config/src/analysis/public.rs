@@ -1,8 +1,7 @@
 //! Rules for all requests that lead out of the house: whoever reaches the proxy reaches through it what lies behind them.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
 use super::ground::{self, Ground};
+use crate::egress;
 use crate::snapshot::{BackendAddress, Rule, RuleId, Snapshot};
 
 /// The ends of names that only a private network resolves (RFC 6761, RFC 6762, RFC 8375, and `internal`, which ICANN
@@ -24,10 +23,7 @@ fn leads_out(rule: &Rule, snapshot: &Snapshot) -> bool {
 
 fn is_public(address: &BackendAddress) -> bool {
     match address {
-        BackendAddress::Socket(address) => match address.ip().to_canonical() {
-            IpAddr::V4(ip) => is_public_v4(ip),
-            IpAddr::V6(ip) => is_public_v6(ip),
-        },
+        BackendAddress::Socket(address) => egress::is_public(address.ip()),
         BackendAddress::Name { host, .. } => is_public_name(host),
         BackendAddress::Unix(_) | BackendAddress::Unknown => false,
     }
@@ -40,23 +36,10 @@ fn is_public_name(name: &str) -> bool {
     name.contains('.') && !INTERNAL.iter().any(ends_in)
 }
 
-/// Whether the special-purpose registry of RFC 6890 leaves an address to the Internet.
-fn is_public_v4(ip: Ipv4Addr) -> bool {
-    let [a, b, c, _] = ip.octets();
-    let reserved =
-        matches!((a, b, c), (0 | 240.., _, _) | (100, 64..=127, _) | (192, 0, 0) | (198, 18..=19, _));
-    let local = ip.is_loopback() || ip.is_private() || ip.is_link_local();
-    !(reserved || local || ip.is_multicast() || ip.is_documentation())
-}
-
-fn is_public_v6(ip: Ipv6Addr) -> bool {
-    let documentation = matches!(ip.segments(), [0x2001, 0xdb8, ..]);
-    let local = ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local();
-    !(documentation || local || ip.is_unspecified() || ip.is_multicast())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     #[test]

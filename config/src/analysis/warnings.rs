@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use super::globs::GlobFault;
 use super::{Analysis, Overlap, Standing};
 use crate::problem::{Finding, Pointer};
 use crate::snapshot::{Owner, Paths, Rule, RuleId, Snapshot};
@@ -18,6 +19,7 @@ impl Analysis {
         findings.extend(warnings.without_requests());
         findings.extend(warnings.partly_hidden());
         findings.extend(warnings.open_doors());
+        findings.extend(warnings.stray_globs());
         if !self.complete {
             let message = "the rules have more states or methods together than are looked at: which of them never win is not known";
             findings.push(Finding::warning(Pointer::default(), message));
@@ -125,6 +127,29 @@ impl Warnings<'_> {
             let message = "this rule sends every path and method to a public address";
             let finding = Finding::warning(self.place(*rule), message);
             finding.help("name the paths or methods that are meant: whoever reaches the proxy reaches what is behind it")
+        })
+    }
+
+    fn stray_globs(&self) -> impl Iterator<Item = Finding> {
+        self.analysis.stray_globs.iter().map(|stray| {
+            let place = self.places.get(stray.rule.index()).cloned().unwrap_or_default();
+            let at = place.key("public_routes").key(&stray.method).index(stray.index);
+            match &stray.fault {
+                GlobFault::Method => Finding::warning(
+                    at,
+                    format!("this makes nothing public: the rule takes no {}", stray.method),
+                ),
+                GlobFault::Never => {
+                    Finding::warning(at, "this makes nothing public: the rule takes no such path")
+                        .help("public routes are over the whole path, as the rule matches it")
+                }
+                GlobFault::Wider(path) => {
+                    let message = format!("this is wider than its rule, which does not take {path}");
+                    Finding::warning(at, message).help(
+                        "it opens what this rule takes, and nothing else: name the paths that are meant",
+                    )
+                }
+            }
         })
     }
 

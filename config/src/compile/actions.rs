@@ -1,6 +1,8 @@
 //! What becomes of a rule's requests: forwarded to an upstream with the path as it is, cut or rewritten; redirected; or
 //! answered.
 
+use std::path::PathBuf;
+
 use super::Context;
 use super::settings::Settings;
 use super::upstreams::Upstreams;
@@ -9,7 +11,8 @@ use crate::pattern::PathPattern;
 use crate::problem::{Finding, Pointer};
 use crate::rewrite::{GroupsCache, Location, Rewrite, TemplateFault};
 use crate::schema::{self, UpstreamOf};
-use crate::snapshot::{Action, Forward, PathChange, Redirect, Respond, RewriteTo, UpstreamId};
+use crate::snapshot::{Action, Files, Forward, PathChange, Redirect, Respond, RewriteTo, UpstreamId};
+use crate::value::AutoOrBool;
 
 /// The statuses of a redirect that sends a client to one place (RFC 9110 section 15.4).
 const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
@@ -43,6 +46,14 @@ impl Actions<'_> {
         if let Some(respond) = &written.respond {
             check_not_forwarded(written, "answers", at, &mut context.findings);
             return respond_with(respond, &at.key("respond"), &mut context.findings);
+        }
+        if let Some(folder) = &written.static_dir {
+            check_not_forwarded(written, "serves files", at, &mut context.findings);
+            let path = self.path_change(written, pattern, "/", at, &mut context.findings);
+            return match static_dir(folder, &at.key("static_dir"), context) {
+                Ok(folder) => Action::Files(Files { folder, path }),
+                Err(variable) => Action::Unset(variable),
+            };
         }
         let (upstream, target) = match self.destination(written, at, context) {
             Ok(destination) => destination,
@@ -90,7 +101,10 @@ impl Actions<'_> {
                     return Ok((NOWHERE, None));
                 };
                 match address::target(&text) {
-                    Ok(target) => Ok((self.upstreams.implied(target.backend.clone()), Some(target))),
+                    Ok(target) => {
+                        let backend = target.backend.clone();
+                        Ok((self.upstreams.implied(backend, &at, &mut context.findings), Some(target)))
+                    }
                     Err(fault) => {
                         context.findings.push(Finding::fault(at, fault));
                         Ok((NOWHERE, None))
@@ -226,19 +240,33 @@ fn respond_with(written: &schema::Respond, at: &Pointer, findings: &mut Vec<Find
     Action::Respond(Respond { status: written.status, body: written.body.clone() }.into())
 }
 
-/// Exactly one of the four ways that a rule can go.
+/// The folder that `static_dir`, which stands at `at`, names.
+///
+/// # Errors
+/// The variable that is not set.
+pub(super) fn static_dir(written: &str, at: &Pointer, context: &mut Context<'_>) -> Result<PathBuf, String> {
+    let folder = context.expanded(written, at)?.unwrap_or_default();
+    if written.is_empty() || folder.contains('\0') {
+        let finding = Finding::error(at.clone(), "this is no name of a folder");
+        context.findings.push(finding.help("static_dir = \"/srv/www\""));
+    }
+    Ok(folder.into())
+}
+
+/// Exactly one of the ways that a rule can go.
 fn check_only_one(written: &schema::Rule, at: &Pointer, findings: &mut Vec<Finding>) {
     let ways = [
         ("target", written.target.is_some()),
         ("upstream", written.upstream.is_some()),
+        ("static_dir", written.static_dir.is_some()),
         ("redirect", written.redirect.is_some()),
         ("respond", written.respond.is_some()),
     ];
     let mut chosen = ways.iter().filter(|(_, there)| *there).map(|(key, _)| *key);
     let Some(first) = chosen.next() else {
-        let message = "a rule has a `target`, an `upstream`, a `redirect` or a `respond`";
-        let help = "target = \"http://127.0.0.1:3000\", upstream = \"name\", redirect = { to = \"/new\" } or \
-                    respond = { status = 404 }";
+        let message = "a rule has a `target`, an `upstream`, a `static_dir`, a `redirect` or a `respond`";
+        let help = "target = \"http://127.0.0.1:3000\", upstream = \"name\", static_dir = \"/srv/www\", \
+                    redirect = { to = \"/new\" } or respond = { status = 404 }";
         findings.push(Finding::error(at.clone(), message).help(help));
         return;
     };
@@ -248,17 +276,19 @@ fn check_only_one(written: &schema::Rule, at: &Pointer, findings: &mut Vec<Findi
     }
 }
 
-/// What only a forwarded request can have.
+/// What only a forwarded request can have. Files are found by a changed path, too.
 fn check_not_forwarded(written: &schema::Rule, does: &str, at: &Pointer, findings: &mut Vec<Finding>) {
+    let has_path = written.static_dir.is_some();
     let keys = [
-        ("rewrite", written.rewrite.is_some()),
-        ("strip_prefix", written.strip_prefix),
+        ("rewrite", written.rewrite.is_some() && !has_path),
+        ("strip_prefix", written.strip_prefix && !has_path),
         ("change_origin", written.change_origin),
         ("timeout", written.timeout.is_some()),
         ("retries", written.retries.is_some()),
         ("max_request_body", written.max_request_body.is_some()),
         ("headers", !written.headers.is_empty()),
         ("request_headers", !written.request_headers.is_empty()),
+        ("forward_credentials", written.forward_credentials != AutoOrBool::Auto),
     ];
     for (key, _) in keys.iter().filter(|(_, there)| *there) {
         let message = format!("this rule {does} by itself: `{key}` is for rules with a backend");

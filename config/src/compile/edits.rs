@@ -11,7 +11,7 @@ use crate::schema;
 use crate::snapshot::{Edits, FieldEdits, FieldSetting, FieldValue};
 
 /// Fields that belong to the connection or decide where a message ends: they are Ringway's alone.
-const NEVER: &[&str] = &[
+pub(super) const NEVER: &[&str] = &[
     "connection",
     "content-length",
     "date",
@@ -190,7 +190,7 @@ impl Reader<'_, '_> {
 }
 
 /// The well-known field that `name`, in lower case, is taken for where `_` is read as `-` (CGI, WSGI, Rack).
-fn known_twin(name: &str) -> Option<String> {
+pub(super) fn known_twin(name: &str) -> Option<String> {
     let hyphened = name.replace('_', "-");
     let known = FieldName::of(hyphened.as_bytes()) != FieldName::Other || NEVER.contains(&&*hyphened);
     (hyphened != name && known).then_some(hyphened)

@@ -6,6 +6,7 @@ use crate::problem::{Finding, Pointer};
 use crate::schema;
 use crate::scratch::Scratch;
 use crate::snapshot::{Rule, Snapshot};
+use crate::value::TextOrFalse;
 
 /// Notes every expectation that `snapshot` does not meet.
 pub(super) fn check(written: &[schema::Expect], snapshot: &Snapshot, findings: &mut Vec<Finding>) {
@@ -27,6 +28,8 @@ struct Met<'s> {
     written: &'s schema::Expect,
     snapshot: &'s Snapshot,
     course: Course,
+    /// The provider that has to let it in.
+    guard: Option<&'s str>,
 }
 
 impl<'s> Met<'s> {
@@ -38,21 +41,26 @@ impl<'s> Met<'s> {
         let question =
             Question { url: &written.url, method: &written.method, websocket: false, listener: None };
         let asked = Asked::read(&question, snapshot)?;
-        Ok(Self { written, snapshot, course: Course::of(&asked, snapshot, scratch) })
+        let course = Course::of(&asked, snapshot, scratch);
+        let (method, path) = (written.method.as_bytes(), asked.route_request().path);
+        let guard = course.route.as_ref().ok().and_then(|route| snapshot.guard(route, method, path));
+        let guard = guard.map(|provider| provider.name());
+        Ok(Self { written, snapshot, course, guard })
     }
 
     fn check(&self, at: &Pointer, findings: &mut Vec<Finding>) {
-        let schema::Expect { rule, site, upstream, path, status, .. } = self.written;
+        let schema::Expect { rule, site, upstream, path, status, auth, .. } = self.written;
         let unmet = [
             rule.as_ref().and_then(|name| self.check_rule(name, at.key("rule"))),
             site.as_ref().and_then(|name| self.check_site(name, at.key("site"))),
             upstream.as_ref().and_then(|name| self.check_upstream(name, at.key("upstream"))),
             path.as_ref().and_then(|path| self.check_path(path, at.key("path"))),
             status.and_then(|status| self.check_status(status, at.key("status"))),
+            auth.as_ref().and_then(|auth| self.check_auth(auth, at.key("auth"))),
         ];
         findings.extend(unmet.into_iter().flatten());
-        let nothing =
-            rule.is_none() && site.is_none() && upstream.is_none() && path.is_none() && status.is_none();
+        let texts = [rule, site, upstream, path];
+        let nothing = texts.iter().all(|text| text.is_none()) && status.is_none() && auth.is_none();
         if nothing && self.course.route.is_err() {
             findings.push(self.unmet(at.key("url"), "a rule that takes this request"));
         }
@@ -104,11 +112,37 @@ impl<'s> Met<'s> {
 
     fn check_status(&self, status: u16, at: Pointer) -> Option<Finding> {
         let answered = match &self.course.end {
-            End::Forwarded { .. } => None,
+            // Whether there is such a file is only known when somebody asks for it.
+            End::Forwarded { .. } | End::File { .. } => None,
             End::Redirected { status, .. } | End::Responded { status, .. } => Some(*status),
             End::Refused { error, .. } => Some(error.status()),
         };
         (answered != Some(status)).then(|| self.unmet(at, &format!("the status {status}")))
+    }
+
+    fn check_auth(&self, auth: &TextOrFalse, at: Pointer) -> Option<Finding> {
+        let expected = match auth {
+            TextOrFalse::False => None,
+            TextOrFalse::Text(name) => Some(&**name),
+        };
+        // Nobody has to be let in to what there is not.
+        if self.guard == expected && self.course.route.is_ok() {
+            return None;
+        }
+        let names = || self.snapshot.providers.iter().map(|provider| provider.name());
+        let unmet = || {
+            let guard = |name: Option<&str>| match name {
+                Some(name) => format!("{name:?} to let this request in"),
+                None => "it to need no credentials".to_owned(),
+            };
+            let found = match self.guard {
+                Some(name) => format!("{name:?} has to"),
+                None => "it needs none".to_owned(),
+            };
+            self.finding(at.clone(), format!("expected {}, but {found}: {}", guard(expected), self.fate()))
+        };
+        let unknown = expected.and_then(|name| self.unknown("provider", name, names, &at));
+        Some(unknown.unwrap_or_else(unmet))
     }
 
     /// The upstream that the request goes to.
@@ -167,6 +201,10 @@ impl<'s> Met<'s> {
                 let location = String::from_utf8_lossy(location);
                 format!("{rule} wins and redirects to {location:?} with status {status}")
             }
+            End::File { folder, path } => {
+                let path = String::from_utf8_lossy(path);
+                format!("{rule} wins and answers with the file {path:?} below {folder:?}")
+            }
             End::Responded { status, .. } => format!("{rule} wins and answers with status {status}"),
             End::Refused { error, why } if rule.is_empty() => {
                 format!("{why}: it gets {} `{}`", error.status(), error.code())
@@ -180,7 +218,7 @@ impl<'s> Met<'s> {
 
 /// A rule as messages call it.
 fn named(rule: &Rule, list: String) -> String {
-    if rule.name == Rule::OWN_UPSTREAM { list } else { format!("the rule {:?} of {list}", rule.name) }
+    if rule.is_fallback() { list } else { format!("the rule {:?} of {list}", rule.name) }
 }
 
 /// `text` as a shell reads it back.

@@ -43,7 +43,13 @@ impl Listeners {
                         let message = format!("listener number {} listens there already", first + 1);
                         findings.push(Finding::error(at.key("address"), message));
                     }
-                    read.list.push(listener_of(listener.name.clone(), address));
+                    let at_most = listener.max_connections_per_client;
+                    if at_most > 0 && matches!(address, ListenAddress::Unix(_)) {
+                        let message = "`max_connections_per_client` does nothing: clients of a Unix socket have no address";
+                        let at = at.key("max_connections_per_client");
+                        findings.push(Finding::warning(at, message).on_key());
+                    }
+                    read.list.push(listener_of(listener.name.clone(), address, at_most));
                 }
             }
         }
@@ -56,12 +62,13 @@ impl Listeners {
     }
 }
 
-fn listener_of(name: Option<String>, address: ListenAddress) -> Listener {
+fn listener_of(name: Option<String>, address: ListenAddress, max_connections_per_client: u32) -> Listener {
     let identity = match &address {
         ListenAddress::Tcp(address) => address.to_string(),
         ListenAddress::Unix(path) => format!("unix:{}", path.display()),
     };
-    Listener { name: name.unwrap_or_else(|| identity.clone()), address, identity }
+    let name = name.unwrap_or_else(|| identity.clone());
+    Listener { name, address, identity, max_connections_per_client }
 }
 
 /// What can be bound once: `[::]` takes IPv4 too, so it is the same place as `0.0.0.0`.

@@ -3,8 +3,10 @@
 //! * this file reads the text, drives the checks, and gives every finding its place;
 //! * `settings` has the tables that stand once: server, limits, timeouts, access log, admin, dns;
 //! * `listeners`, `upstreams`, `sites` and `rules` have the lists of those names;
+//! * `egress` has where upstreams may point;
 //! * `health` has when backends of an upstream are ejected, `admission` how much an upstream or a site takes at a time;
 //! * `actions` has what becomes of a rule's requests, `edits` what rules and sites change of fields;
+//! * `auth` has whom sites and rules let in, `rates` how often;
 //! * `expect` asks the finished snapshot whether it does what the file expects of it.
 //!
 //! Each of them turns its part of the written file into its part of the snapshot and notes what is wrong; where
@@ -12,10 +14,13 @@
 
 mod actions;
 mod admission;
+mod auth;
 mod edits;
+mod egress;
 mod expect;
 mod health;
 mod listeners;
+mod rates;
 mod rules;
 mod settings;
 mod sites;
@@ -293,6 +298,7 @@ struct Parts {
     settings: settings::Settings,
     listeners: listeners::Listeners,
     upstreams: upstreams::Upstreams,
+    providers: auth::Providers,
     sites: sites::Sites,
     projects: Vec<Project>,
     rules: rules::Rules,
@@ -302,13 +308,17 @@ impl Parts {
     fn of(written: &Config, groups: &mut GroupsCache, context: &mut Context<'_>) -> Self {
         let settings = settings::Settings::of(written, context);
         let listeners = listeners::Listeners::of(&written.listeners, &mut context.findings);
-        let mut upstreams = upstreams::Upstreams::of(&written.upstreams, context);
+        let egress = egress::of(&written.egress, &mut context.findings);
+        let mut upstreams = upstreams::Upstreams::of(&written.upstreams, egress, context);
+        let providers = auth::Providers::of(&written.auth, &mut upstreams, context);
         let mut projects = sites::projects(&written.projects, &mut context.findings);
-        let mut sites = sites::Sites::of(written, &listeners, &projects, &settings, context);
+        let known = sites::Known { listeners: &listeners, projects: &projects, providers: &providers };
+        let mut sites = sites::Sites::of(written, known, &settings, context);
         let actions = actions::Actions { upstreams: &mut upstreams, groups };
-        let mut around = rules::Surroundings { context, actions, settings: &settings };
+        let mut around = rules::Surroundings { context, actions, settings: &settings, providers: &providers };
         let rules = rules::Rules::of(written, &mut sites.list, &mut projects, &mut around);
-        Self { settings, listeners, upstreams, sites, projects, rules }
+        rates::warn_of_one_client(written, &listeners, &settings.server, &mut context.findings);
+        Self { settings, listeners, upstreams, providers, sites, projects, rules }
     }
 
     /// Builds the tables of a sound configuration, and notes what it leaves without use. The places are those of the rules, by
@@ -319,7 +329,9 @@ impl Parts {
         findings: &mut Vec<Finding>,
     ) -> Option<(Snapshot, Vec<Pointer>)> {
         self.upstreams.warn_of_unused(findings);
+        self.providers.warn_of_pointless(&self.sites.list, &self.rules.list, &self.rules.places, findings);
         self.rules.warn_of_nothing(&self.sites.list, findings);
+        rates::warn_of_idle(&self.sites.list, &self.rules, findings);
         let known = (&*self.rules.list, &*self.rules.places);
         let mut build = |draft: rules::Draft| draft.build(tables, &self.settings, known, findings);
         let global = build(self.rules.global);
@@ -341,6 +353,7 @@ impl Parts {
             access_log: settings.access_log,
             admin: settings.admin,
             dns: settings.dns,
+            providers: shared(self.providers.list),
             upstreams: shared(self.upstreams.list),
             sites: shared(self.sites.list),
             projects: shared(self.projects),

@@ -2,14 +2,19 @@
 //! rule's requests is read in `actions`.
 
 use super::actions::{self, Actions};
+use super::auth::{self, Providers};
 use super::edits;
 use super::settings::Settings;
-use super::{Context, Names, is_token};
+use super::{Context, Names, is_token, rates};
 use crate::list::{Entry, RuleList};
 use crate::pattern::{PathPattern, Regex, RegexFault};
 use crate::problem::{Finding, Pointer};
+use crate::public_routes::PublicRoutes;
 use crate::schema;
-use crate::snapshot::{Action, Edits, Owner, Paths, Project, ProjectId, Rule, RuleId, Site, SiteId};
+use crate::snapshot::{
+    Action, Auth, Credentials, Edits, Files, Owner, PathChange, Paths, Project, ProjectId, Rule, RuleId,
+    Site, SiteId,
+};
 use crate::table::TableCache;
 
 /// All rules and their lists.
@@ -40,6 +45,7 @@ pub(super) struct Surroundings<'c, 'w> {
     pub(super) context: &'c mut Context<'w>,
     pub(super) actions: Actions<'c>,
     pub(super) settings: &'c Settings,
+    pub(super) providers: &'c Providers,
 }
 
 impl Rules {
@@ -56,7 +62,7 @@ impl Rules {
             let (draft, ids) = read.add_list(&site.rules, owner, at.key("rules"), around);
             read.own.push(draft);
             compiled.rules = ids;
-            compiled.own_upstream = read.add_own_upstream(site, owner, &at.key("upstream"), around);
+            compiled.fallback = read.add_fallback(site, owner, &at, around);
         }
         for (index, (project, compiled)) in written.projects.iter().zip(projects).enumerate() {
             let at = Pointer::default().key("projects").index(index).key("rules");
@@ -100,33 +106,39 @@ impl Rules {
         (draft, ids)
     }
 
-    /// A site's own upstream is a rule that takes what is left.
-    fn add_own_upstream(
+    /// A site's own upstream or folder is a rule that takes what is left.
+    fn add_fallback(
         &mut self,
         site: &schema::Site,
         owner: Owner,
         at: &Pointer,
         around: &mut Surroundings<'_, '_>,
     ) -> Option<RuleId> {
-        let written = site.upstream.as_ref()?;
-        let forward = around.actions.own_upstream(written, &site.name, at, around.context);
-        let is_plain = around.actions.upstreams.is_plain(forward.upstream);
+        let (name, at, action) = fallback(site, at, around)?;
+        let is_plain = match &action {
+            Action::Forward(forward) => around.actions.upstreams.is_plain(forward.upstream),
+            _ => true,
+        };
         let rule = Rule {
-            name: Rule::OWN_UPSTREAM.to_owned(),
+            name: name.to_owned(),
             description: String::new(),
             enabled: true,
             owner,
             paths: Paths::Path("*".to_owned()),
             methods: None,
             ws: true,
-            action: Action::Forward(forward),
+            action,
             edits: Edits::default(),
             is_plain,
             timeout: None,
             max_request_body_bytes: None,
             retries: None,
+            auth: Auth::OfSite,
+            public_routes: PublicRoutes::default(),
+            credentials: Credentials::Auto,
+            rate_limit: None,
         };
-        Some(self.add(rule, at.clone()))
+        Some(self.add(rule, at))
     }
 
     /// Where nothing can be routed, every request gets 404.
@@ -141,7 +153,7 @@ impl Rules {
         for (draft, site) in self.own.iter().zip(sites) {
             let project = site.project.and_then(|project| self.projects.get(project.index()));
             let shared = project.is_some_and(|draft| !draft.rules.is_empty());
-            if draft.rules.is_empty() && !shared && site.own_upstream.is_none() {
+            if draft.rules.is_empty() && !shared && site.fallback.is_none() {
                 let at = draft.at.parent().unwrap_or_default().key("name");
                 findings.push(Finding::warning(
                     at,
@@ -150,6 +162,29 @@ impl Rules {
             }
         }
     }
+}
+
+/// What a site does with what no rule takes: what that is called, its place, and the action.
+fn fallback(
+    site: &schema::Site,
+    at: &Pointer,
+    around: &mut Surroundings<'_, '_>,
+) -> Option<(&'static str, Pointer, Action)> {
+    if let Some(written) = &site.upstream {
+        let at = at.key("upstream");
+        if site.static_dir.is_some() {
+            let message = "a site has either an `upstream` or a `static_dir`, not both";
+            around.context.findings.push(Finding::error(at.clone(), message).on_key());
+        }
+        let forward = around.actions.own_upstream(written, &site.name, &at, around.context);
+        return Some((Rule::OWN_UPSTREAM, at, Action::Forward(forward)));
+    }
+    let at = at.key("static_dir");
+    let action = match actions::static_dir(site.static_dir.as_ref()?, &at, around.context) {
+        Ok(folder) => Action::Files(Files { folder, path: PathChange::Keep }),
+        Err(variable) => Action::Unset(variable),
+    };
+    Some((Rule::OWN_FILES, at, action))
 }
 
 /// Rules that a warning names before it says how many more there are.
@@ -256,8 +291,13 @@ fn rule(
     actions::check_terms(written, at, around.settings, &mut around.context.findings);
     let plain_upstream = match &action {
         Action::Forward(forward) => around.actions.upstreams.is_plain(forward.upstream),
-        Action::Redirect(_) | Action::Respond(_) | Action::Unset(_) => true,
+        Action::Redirect(_) | Action::Respond(_) | Action::Files(_) | Action::Unset(_) => true,
     };
+    let auth = around.providers.of_rule(written, at, around.context);
+    let public_routes = auth::public_routes(written, at, around.context);
+    let credentials = auth::credentials(written);
+    let rate_limit = rates::rate_limit(&written.rate_limit, &at.key("rate_limit"), around.context);
+    let says_access = auth != Auth::OfSite || credentials != Credentials::Auto || rate_limit.is_some();
     let own_bounds = written.timeout.is_some() || written.max_request_body.is_some();
     Rule {
         name: written.name.clone(),
@@ -271,11 +311,15 @@ fn rule(
         methods: written.methods.clone(),
         ws: written.ws,
         action,
-        is_plain: read.edits.is_empty() && !own_bounds && plain_upstream,
+        is_plain: read.edits.is_empty() && !own_bounds && plain_upstream && !says_access,
         edits: read.edits,
         timeout: written.timeout.map(|timeout| timeout.0),
         max_request_body_bytes: written.max_request_body.map(|size| size.0),
         retries: written.retries,
+        auth,
+        public_routes,
+        credentials,
+        rate_limit,
     }
 }
 

@@ -180,6 +180,7 @@ fn limits(written: &schema::Limits, findings: &mut Vec<Finding>) -> Limits {
             trailer_fields: written.trailer_fields,
         },
         max_request_body_bytes: written.max_request_body.0,
+        rate_limit_bytes: written.rate_limit_memory.0,
     }
 }
 

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::auth::Providers;
 use super::listeners::Listeners;
 use super::settings::Settings;
-use super::{Context, Names, admission, edits};
+use super::{Context, Names, admission, edits, rates};
 use crate::host;
 use crate::pattern::{self, BadPath};
 use crate::problem::{Fault, Finding, Pointer};
@@ -21,18 +22,27 @@ pub(super) struct Sites {
     pub(super) hosts: Hosts,
 }
 
+/// What sites name.
+pub(super) struct Known<'k> {
+    pub(super) listeners: &'k Listeners,
+    pub(super) projects: &'k [Project],
+    pub(super) providers: &'k Providers,
+}
+
 impl Sites {
     pub(super) fn of(
         written: &schema::Config,
-        listeners: &Listeners,
-        projects: &[Project],
+        known: Known<'_>,
         settings: &Settings,
         context: &mut Context<'_>,
     ) -> Self {
+        let Known { listeners, projects, providers } = known;
         let (mut read, mut names, mut taken) = (Self::default(), Names::default(), Taken::default());
         for (index, site) in written.sites.iter().enumerate() {
             let at = Pointer::default().key("sites").index(index);
             let edits = edits::of_site(site, &at, settings, context);
+            let auth = providers.of_site(&site.auth, &at.key("auth"), context);
+            let rate_limit = rates::rate_limit(&site.rate_limit, &at.key("rate_limit"), context);
             let findings = &mut context.findings;
             names.check(&site.name, index, "site", at.key("name"), findings);
             let path_prefix = path_prefix(site, &at, findings);
@@ -50,13 +60,15 @@ impl Sites {
             let project = project(site, projects, &at, findings);
             let timeouts = timeouts(&site.timeouts, &settings.timeouts);
             let forwarded = forwarded(&site.forwarded, &settings.forwarded);
-            let changes = [timeouts.is_some(), forwarded.is_some(), site.base_header, edits.unset.is_some()];
+            let access = auth.is_some() || rate_limit.is_some();
+            let changes =
+                [timeouts.is_some(), forwarded.is_some(), site.base_header, edits.unset.is_some(), access];
             read.list.push(Site {
                 name: site.name.clone(),
                 hosts,
                 path_prefix,
                 rules: Vec::new(),
-                own_upstream: None,
+                fallback: None,
                 project: project.filter(|_| site.inherit_rules),
                 project_unused: project.filter(|_| !site.inherit_rules),
                 inherit_global: site.inherit_global,
@@ -67,6 +79,8 @@ impl Sites {
                 timeouts,
                 forwarded,
                 admission: admission::of_site(site, &at, findings),
+                auth,
+                rate_limit,
             });
         }
         read
@@ -94,8 +108,8 @@ fn project(
         let message = "this site is of no project: there are no rules to leave out";
         findings.push(Finding::warning(at.key("inherit_rules"), message));
     }
-    if site.upstream.is_none() && site.inherit_global {
-        let message = "a site without an `upstream` of its own uses the rules for every site in any case";
+    if site.upstream.is_none() && site.static_dir.is_none() && site.inherit_global {
+        let message = "a site without an `upstream` or `static_dir` of its own uses the rules for every site in any case";
         findings.push(Finding::warning(at.key("inherit_global"), message));
     }
     let name = site.project.as_ref()?;

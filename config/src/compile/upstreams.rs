@@ -1,9 +1,11 @@
 //! The `[[upstreams]]`, those of sites, and those that rules' targets imply: one of one backend for each distinct origin.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use super::{Context, Names, admission, bad_name, health};
+use super::{Context, Names, admission, bad_name, egress, health};
 use crate::address;
+use crate::egress::Egress;
 use crate::problem::{Finding, Pointer};
 use crate::schema;
 use crate::snapshot::{Backend, Strategy, Upstream, UpstreamId, UpstreamTimeouts};
@@ -17,11 +19,13 @@ pub(super) struct Upstreams {
     named: usize,
     by_name: HashMap<String, UpstreamId>,
     used: Vec<bool>,
+    /// Where they may point.
+    egress: Arc<Egress>,
 }
 
 impl Upstreams {
-    pub(super) fn of(written: &[schema::Upstream], context: &mut Context<'_>) -> Self {
-        let (mut read, mut names) = (Self::default(), Names::default());
+    pub(super) fn of(written: &[schema::Upstream], egress: Arc<Egress>, context: &mut Context<'_>) -> Self {
+        let (mut read, mut names) = (Self { egress, ..Self::default() }, Names::default());
         for (index, upstream) in written.iter().enumerate() {
             let at = Pointer::default().key("upstreams").index(index);
             names.check(&upstream.name, index, "upstream", at.key("name"), &mut context.findings);
@@ -49,18 +53,24 @@ impl Upstreams {
         at: &Pointer,
         context: &mut Context<'_>,
     ) -> UpstreamId {
-        let backends = backends(&written.backends, &at.key("backends"), context);
+        let backends = self.backends(&written.backends, &at.key("backends"), context);
         health::check(&written.health, &at.key("health"), &mut context.findings);
         admission::check_upstream(written, at, &mut context.findings);
-        self.add(upstream(name, written, backends))
+        self.add(upstream(name, written, backends, &self.egress))
     }
 
-    /// The upstream of a target's server: its own if it is new, else the one of equal targets.
-    pub(super) fn implied(&mut self, backend: Backend) -> UpstreamId {
+    /// The upstream of the server of a target that stands at `at`: its own if it is new, else the one of equal targets.
+    pub(super) fn implied(
+        &mut self,
+        backend: Backend,
+        at: &Pointer,
+        findings: &mut Vec<Finding>,
+    ) -> UpstreamId {
+        egress::check(&self.egress, &backend, at, findings);
         if let Some(id) = self.by_name.get(&backend.url) {
             return *id;
         }
-        self.add(upstream(backend.url.clone(), &schema::Upstream::default(), vec![backend]))
+        self.add(upstream(backend.url.clone(), &schema::Upstream::default(), vec![backend], &self.egress))
     }
 
     /// The upstream that only one site has; no named one can have its name.
@@ -72,6 +82,29 @@ impl Upstreams {
         context: &mut Context<'_>,
     ) -> UpstreamId {
         self.add_written(format!("site/{site}"), written, at, context)
+    }
+
+    fn backends(&self, written: &[schema::Backend], at: &Pointer, context: &mut Context<'_>) -> Vec<Backend> {
+        if written.is_empty() {
+            context.findings.push(Finding::error(at.clone(), "an upstream has at least one backend"));
+        } else if written.iter().all(|backend| backend.backup) {
+            let message = "every backend is a backup: there is none that they stand in for";
+            let finding = Finding::error(at.clone(), message);
+            context.findings.push(finding.help("leave `backup` out where requests go at first"));
+        }
+        let mut read: Vec<Backend> = Vec::with_capacity(written.len());
+        let mut seen = HashMap::new();
+        for (index, written) in written.iter().enumerate() {
+            let at = at.index(index).key("url");
+            let Some(backend) = backend(&written.url, &at, context) else { continue };
+            if let Some(first) = seen.insert(backend.url.clone(), index) {
+                let message = format!("this is backend number {} of this upstream already", first + 1);
+                context.findings.push(Finding::error(at.clone(), message));
+            }
+            egress::check(&self.egress, &backend, &at, &mut context.findings);
+            read.push(Backend { weight: written.weight, backup: written.backup, ..backend });
+        }
+        read
     }
 
     /// The upstream that a rule calls `name`, and notes that it is used.
@@ -109,7 +142,12 @@ impl Upstreams {
 }
 
 /// What `written` says, with its name and its backends.
-fn upstream(name: String, written: &schema::Upstream, backends: Vec<Backend>) -> Upstream {
+fn upstream(
+    name: String,
+    written: &schema::Upstream,
+    backends: Vec<Backend>,
+    egress: &Arc<Egress>,
+) -> Upstream {
     Upstream {
         name,
         backends,
@@ -128,6 +166,7 @@ fn upstream(name: String, written: &schema::Upstream, backends: Vec<Backend>) ->
         admission: admission::of_upstream(written),
         timeouts: timeouts(&written.timeouts),
         dns_refresh: written.dns_refresh.map(|refresh| refresh.0),
+        egress: egress.clone(),
     }
 }
 
@@ -140,28 +179,6 @@ fn timeouts(written: &schema::UpstreamTimeouts) -> UpstreamTimeouts {
         idle: idle.map(|timeout| timeout.0),
         tunnel_idle: tunnel_idle.map(|timeout| timeout.0),
     }
-}
-
-fn backends(written: &[schema::Backend], at: &Pointer, context: &mut Context<'_>) -> Vec<Backend> {
-    if written.is_empty() {
-        context.findings.push(Finding::error(at.clone(), "an upstream has at least one backend"));
-    } else if written.iter().all(|backend| backend.backup) {
-        let message = "every backend is a backup: there is none that they stand in for";
-        let finding = Finding::error(at.clone(), message);
-        context.findings.push(finding.help("leave `backup` out where requests go at first"));
-    }
-    let mut read: Vec<Backend> = Vec::with_capacity(written.len());
-    let mut seen = HashMap::new();
-    for (index, written) in written.iter().enumerate() {
-        let at = at.index(index).key("url");
-        let Some(backend) = backend(&written.url, &at, context) else { continue };
-        if let Some(first) = seen.insert(backend.url.clone(), index) {
-            let message = format!("this is backend number {} of this upstream already", first + 1);
-            context.findings.push(Finding::error(at, message));
-        }
-        read.push(Backend { weight: written.weight, backup: written.backup, ..backend });
-    }
-    read
 }
 
 fn backend(url: &str, at: &Pointer, context: &mut Context<'_>) -> Option<Backend> {

@@ -53,7 +53,7 @@ pub(super) fn lists(snapshot: &Snapshot, course: &Course, request: &RouteRequest
         .extend(site.project_unused.map(|id| (ListOwner::Project(project(id)), Some(Unused::InheritRules))));
     let global = snapshot.router.way(id).is_some_and(|way| way.global);
     owners.push((ListOwner::EverySite, (!global).then_some(Unused::OwnUpstream)));
-    owners.extend(site.own_upstream.map(|_| (ListOwner::OwnUpstream(site.name.clone()), None)));
+    owners.extend(site.fallback.map(|_| (ListOwner::OwnUpstream(site.name.clone()), None)));
     owners.into_iter().map(|(of, unused)| view.list(of, unused)).collect()
 }
 
@@ -62,7 +62,7 @@ pub(super) fn rules(snapshot: &Snapshot, of: &ListOwner, course: &Course) -> Vec
     let site = course.site(snapshot);
     match of {
         ListOwner::Site(_) => site.map_or_else(Vec::new, |site| site.rules.clone()),
-        ListOwner::OwnUpstream(_) => site.and_then(|site| site.own_upstream).into_iter().collect(),
+        ListOwner::OwnUpstream(_) => site.and_then(|site| site.fallback).into_iter().collect(),
         ListOwner::Project(_) => {
             let project = site.and_then(|site: &Site| snapshot.project(site.project?));
             project.map_or_else(Vec::new, |project| project.rules.clone())

@@ -1,5 +1,7 @@
 //! What becomes of a request, step by step as in the engine's `proxy`: its route, then what the rule that won makes of it.
 
+use std::path::PathBuf;
+
 use super::asked::Asked;
 use crate::rewrite::BadRewrite;
 use crate::scratch::Scratch;
@@ -24,6 +26,8 @@ pub(crate) enum End {
     Redirected { status: u16, location: Vec<u8> },
     /// The client gets a fixed response.
     Responded { status: u16, body_bytes: usize },
+    /// The client gets the file of this path below this folder.
+    File { folder: PathBuf, path: Vec<u8> },
     /// The client gets an error.
     Refused { error: Error, why: String },
 }
@@ -115,6 +119,10 @@ fn end(asked: &Asked, snapshot: &Snapshot, route: &Route, scratch: &mut Scratch)
         Ok(Fate::Redirected { status, location }) => End::Redirected { status, location },
         Ok(Fate::Responded(respond)) => {
             End::Responded { status: respond.status, body_bytes: respond.body.len() }
+        }
+        Ok(Fate::File(files, name)) => {
+            let path = name.of(asked.route_request().path).to_vec();
+            End::File { folder: files.folder.clone(), path }
         }
         Err(Unserved::Unset(variable)) => End::unset(variable),
         Err(Unserved::BadRewrite(bad)) => End::bad_rewrite(bad),

@@ -4,8 +4,10 @@
 //! * this file is the explanation, as plain data;
 //! * `asked` reads the request as a client's; `course` follows it to its end, and is all that expectations need;
 //! * `choice` goes over the sites and rules that were passed over, and says why;
+//! * `access` has who may come in, and how often;
 //! * `terms` has what site, upstream and rule change on the way: fields, timeouts, retries, limits.
 
+mod access;
 mod asked;
 mod choice;
 mod course;
@@ -15,10 +17,12 @@ use std::fmt;
 
 use serde::Serialize;
 
+pub use access::{AccessMet, CredentialsMet, ProviderMet, Publicity, RateMet};
 pub(crate) use asked::Asked;
 pub use asked::Refusal;
 pub(crate) use course::{Course, End};
 
+use crate::egress::Egress;
 use crate::pattern::Regex;
 use crate::rewrite::Groups;
 use crate::snapshot::{Backend, BackendAddress, Owner, Paths, Rule, RuleId, Snapshot, UpstreamId};
@@ -56,7 +60,9 @@ pub struct Explanation {
     pub lists: Vec<List>,
     /// The rule that wins.
     pub winner: Option<Winner>,
-    /// What becomes of the request.
+    /// Who may come in, and how often; `None` where no rule wins.
+    pub access: Option<AccessMet>,
+    /// What becomes of the request that comes in.
     pub outcome: Outcome,
 }
 
@@ -235,6 +241,15 @@ pub enum Outcome {
         /// The changes of the response's fields, in order.
         response_fields: Vec<FieldChange>,
     },
+    /// The client gets a file.
+    File {
+        /// The folder that it is in.
+        folder: String,
+        /// Its path below the folder, as it stands in the request.
+        path: String,
+        /// The changes of the response's fields, in order.
+        response_fields: Vec<FieldChange>,
+    },
     /// The client gets an error.
     Refused {
         /// The status.
@@ -259,6 +274,8 @@ pub struct Forwarded {
     pub strategy: &'static str,
     /// Its backends.
     pub backends: Vec<BackendMet>,
+    /// Which of their addresses may be dialled.
+    pub egress: EgressMet,
     /// What site and rule change of the request's fields, in order.
     pub request_fields: Vec<FieldChange>,
     /// The fields that Ringway adds to the request or sets anew by itself.
@@ -290,6 +307,15 @@ pub struct BackendMet {
     pub backup: bool,
     /// Its URL needs a variable that is not set: it is down.
     pub unset: bool,
+}
+
+/// Where an upstream may point.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct EgressMet {
+    /// The policy, by its name in the file.
+    pub policy: &'static str,
+    /// Its exceptions: networks, names, and `*.` with a name.
+    pub allow: Vec<String>,
 }
 
 /// Who changes something.
@@ -379,6 +405,7 @@ impl Snapshot {
             sites,
             winner: winner(self, &course, request.path),
             lists,
+            access: access::access(self, &course, &request),
             outcome: outcome(self, &asked, course),
             request: Request {
                 method: text(request.method),
@@ -396,7 +423,7 @@ impl Snapshot {
         Some(match self.rule(rule)?.owner {
             Owner::Site(site) => {
                 let site = self.site(site)?;
-                let is_own_upstream = site.own_upstream == Some(rule);
+                let is_own_upstream = site.fallback == Some(rule);
                 let owner = if is_own_upstream { ListOwner::OwnUpstream } else { ListOwner::Site };
                 owner(site.name.clone())
             }
@@ -458,6 +485,11 @@ fn outcome(snapshot: &Snapshot, asked: &Asked, course: Course) -> Outcome {
         End::Responded { status, body_bytes } => {
             Outcome::Responded { status, body_bytes, response_fields: changes.response }
         }
+        End::File { folder, path } => Outcome::File {
+            folder: folder.display().to_string(),
+            path: String::from_utf8_lossy(&path).into_owned(),
+            response_fields: changes.response,
+        },
         End::Refused { error, why } => {
             Outcome::Refused { status: error.status(), code: error.code(), reason: why }
         }
@@ -483,6 +515,7 @@ fn forwarded(
         upstream: upstream.map_or_else(String::new, |upstream| upstream.name.clone()),
         strategy: upstream.map_or("", |upstream| upstream.strategy.name()),
         backends: upstream.map_or_else(Vec::new, |upstream| upstream.backends.iter().map(backend).collect()),
+        egress: upstream.map_or_else(EgressMet::default, |upstream| egress(&upstream.egress)),
         own_fields: terms::own_fields(snapshot, course, change_origin, &changes.request),
         request_id_field: id_field.filter(|name| !terms::changes(&changes.request, name)).cloned(),
         request_fields: changes.request,
@@ -492,6 +525,10 @@ fn forwarded(
         retries: terms::retries(upstream, rule),
         limits: terms::limits(site, upstream),
     }
+}
+
+fn egress(egress: &Egress) -> EgressMet {
+    EgressMet { policy: egress.policy.name(), allow: egress.allowed().collect() }
 }
 
 fn backend(backend: &Backend) -> BackendMet {

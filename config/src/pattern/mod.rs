@@ -25,5 +25,5 @@ mod unlike;
 mod warnings;
 mod whole;
 
-pub(crate) use path::{BadPath, PathPattern, check_path};
+pub(crate) use path::{BadPath, PathPattern, check_path, percent_encoded};
 pub(crate) use regex::{Group, Regex, RegexFault};

@@ -124,7 +124,7 @@ fn check_characters(text: &str) -> Result<(), Fault> {
 }
 
 /// The bytes of a character as they stand in a path.
-pub(super) fn percent_encoded(c: char) -> String {
+pub(crate) fn percent_encoded(c: char) -> String {
     let mut bytes = [0; 4];
     c.encode_utf8(&mut bytes).bytes().map(|byte| format!("%{byte:02X}")).collect()
 }

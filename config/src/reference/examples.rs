@@ -98,6 +98,32 @@ servers = ["10.0.0.2", "10.0.0.3"]
 "#,
     ),
     (
+        "egress",
+        r#"[egress]
+policy = "any"
+allow = ["169.254.20.10"]
+"#,
+    ),
+    (
+        "auth",
+        r#"[[auth]]
+name = "staff"
+type = "basic"
+users = { alice = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$pxnnMIpjtJWQ54EYPoJnRvhKqbS2kLLXcWJQRrZU3xE" }
+
+[[auth]]
+name = "machines"
+type = "bearer"
+tokens = { deploy = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08" }
+
+[[auth]]
+name = "login"
+type = "forward"
+url = "http://127.0.0.1:4180/oauth2/auth"
+copy_headers = ["X-Auth-Request-User"]
+"#,
+    ),
+    (
         "upstreams",
         r#"[[upstreams]]
 name = "app"
@@ -145,6 +171,8 @@ hosts = ["example.com"]
 path_prefix = "/admin"
 listeners = ["internal"]
 upstream = { backends = [{ url = "http://127.0.0.1:3002" }] }
+auth = "staff"
+rate_limit = { requests = 100, per = "1m", burst = 20 }
 "#,
     ),
     (
@@ -157,6 +185,7 @@ name = "reports"
 path = "/reports/*"
 target = "http://127.0.0.1:3003"
 strip_prefix = true
+auth = "machines"
 "#,
     ),
     (
@@ -174,6 +203,8 @@ pattern = '^/v(\d+)/(.*)$'
 rewrite = "/api/$2"
 target = "http://${API_HOST:-127.0.0.1}:3000"
 timeout = "10s"
+auth = "login"
+public_routes = { GET = ["/v?/status"] }
 
 [rules.request_headers]
 set = { "X-Api-Version" = "2" }

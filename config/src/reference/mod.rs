@@ -237,9 +237,11 @@ fn takes(field: Field, sections: &[Section]) -> String {
         Kind::Number => "number".to_owned(),
         Kind::Boolean => "`true`, `false`".to_owned(),
         Kind::AutoOrInteger => "`\"auto\"` or integer".to_owned(),
+        Kind::AutoOrBoolean => "`\"auto\"`, `true` or `false`".to_owned(),
         Kind::TextOrFalse => "string or `false`".to_owned(),
         Kind::TextOrTable => format!("string or {}", linked("table")),
         Kind::Texts => "table of strings".to_owned(),
+        Kind::Lists => "table of lists of strings".to_owned(),
     }
 }
 

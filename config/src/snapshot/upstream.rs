@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::egress::Egress;
 
 /// A pool of backends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +31,8 @@ pub struct Upstream {
     pub timeouts: UpstreamTimeouts,
     /// How often its host names are looked up, in place of their TTL.
     pub dns_refresh: Option<Duration>,
+    /// Which addresses of its backends may be dialled.
+    pub egress: Arc<Egress>,
 }
 
 /// One server of a pool.
@@ -45,6 +50,21 @@ pub struct Backend {
     pub weight: u16,
     /// It takes part only when no other is available.
     pub backup: bool,
+}
+
+impl Backend {
+    /// Whether it is asked by https.
+    pub fn is_https(&self) -> bool {
+        self.url.starts_with("https:")
+    }
+
+    /// The host name that leads to it, where it is written with one; it may have a closing dot.
+    pub fn host_name(&self) -> Option<&str> {
+        match &self.address {
+            BackendAddress::Name { host, .. } => Some(host),
+            BackendAddress::Socket(_) | BackendAddress::Unix(_) | BackendAddress::Unknown => None,
+        }
+    }
 }
 
 /// What to dial for a backend.

@@ -1,6 +1,7 @@
 //! The guides in docs/ are true: each TOML block compiles without a warning and meets its own `[[expect]]`s, and what their
 //! tables say is so.
 
+mod access;
 mod routing;
 mod upstreams;
 
@@ -81,7 +82,7 @@ fn anchors(page: &str) -> Vec<String> {
 
 #[test]
 fn links_lead_to_headings() {
-    for name in ["routing.md", "upstreams.md"] {
+    for name in ["access.md", "routing.md", "upstreams.md"] {
         let text = page(name);
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let Some((file, anchor)) = link.split_once('#') else {

@@ -31,6 +31,8 @@ pub(crate) struct Record {
     pub(crate) backend: Option<LogName>,
     pub(crate) tries: u32,
     pub(crate) error: Option<Error>,
+    /// Who it is, by its credentials.
+    pub(crate) user: Option<Arc<str>>,
     /// How long it waited in lines.
     pub(crate) queued: Duration,
     /// Why the last backend was chosen.
@@ -127,6 +129,9 @@ impl Record {
         put_number(out, self.response_bytes);
         put(out, b",\"duration_us\":");
         put_number(out, u64::try_from(self.took.as_micros()).unwrap_or(u64::MAX));
+        if let Some(user) = &self.user {
+            put_field(out, b",\"user\":\"", &json_text(user.as_bytes()));
+        }
         if let Some(site) = &self.site {
             put_field(out, b",\"site\":\"", &json_text(site.name.as_bytes()));
         }
@@ -175,7 +180,13 @@ impl Record {
     /// The Common Log Format.
     pub(super) fn common(&self, time: &TimeText, out: &mut Vec<u8>) {
         put_client(out, self.client);
-        put(out, b" - - [");
+        put(out, b" - ");
+        match &self.user {
+            // A blank would end the field.
+            Some(user) => put_blankless(out, &common_text(user.as_bytes())),
+            None => put(out, b"-"),
+        }
+        put(out, b" [");
         put(out, &time.common);
         put(out, b"] \"");
         out.extend_from_slice(&common_text(self.head.method()));
@@ -241,6 +252,15 @@ impl Head {
 #[inline]
 fn put<const N: usize>(out: &mut Vec<u8>, text: &[u8; N]) {
     out.extend_from_slice(text);
+}
+
+/// Appends a text, its blanks escaped.
+#[cold]
+fn put_blankless(out: &mut Vec<u8>, text: &[u8]) {
+    for (index, word) in text.split(|byte| *byte == b' ').enumerate() {
+        out.extend_from_slice(if index == 0 { b"" } else { b"\\x20" });
+        out.extend_from_slice(word);
+    }
 }
 
 /// Appends a field; `name` is all of it up to its value's quote.

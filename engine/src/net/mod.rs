@@ -7,6 +7,7 @@
 //! * `listen`: binding (on the control thread) and accepting (on workers).
 //! * `deadline`: the wheel that ends halves of connections which take too long.
 //! * `cancel`: ending a read by its socket.
+//! * `file`: files below a folder, opened and read.
 //! * `patrol`: one poll for many sockets that nobody reads at the moment.
 //! * `driver`: which kernel interface runs the loops, and the loop itself; `cpu`: how many there are, and where.
 //! * `task`: spawning so that a panic ends one connection; giving way to the neighbours; waiting for two things.
@@ -21,6 +22,7 @@ pub(crate) mod cpu;
 pub(crate) mod deadline;
 pub(crate) mod dial;
 pub(crate) mod driver;
+pub(crate) mod file;
 pub(crate) mod listen;
 pub(crate) mod memory;
 pub(crate) mod patrol;

@@ -6,6 +6,7 @@ use ringway_config::Respond;
 use ringway_wire::{Method, RequestHead};
 
 use super::Exchange;
+use crate::access::Refusal;
 use crate::conn::{After, DRAIN_BYTES};
 use crate::error::Error;
 use crate::net::buf::Buf;
@@ -23,6 +24,8 @@ pub(super) enum Local {
     },
     /// As the rule says.
     Respond(Arc<Respond>),
+    /// As the endpoint says that was asked whether it may come in.
+    Refusal(Box<Refusal>),
 }
 
 impl Exchange<'_> {
@@ -44,7 +47,8 @@ impl Exchange<'_> {
         }
         let close = self.must_close_after(error, stage, input);
         let mut out = self.worker.bufs.take();
-        let written = respond::error(&mut out, error, &self.asker(close, &self.worker.date()));
+        let written =
+            respond::error(&mut out, error, &self.particulars, &self.asker(close, &self.worker.date()));
         self.note_answer(written);
         self.finish_local(&mut out, input, close).await
     }
@@ -61,12 +65,12 @@ impl Exchange<'_> {
 
     /// Whether the client's connection closes after any answer of ours: because of one side's wish, or because too much of the
     /// body, of which `here` bytes came, is still to come.
-    fn must_close(&self, here: usize) -> bool {
+    pub(super) fn must_close(&self, here: usize) -> bool {
         let long = self.body.remaining().is_none_or(|left| left > (DRAIN_BYTES + here) as u64);
         !self.asked.persistent || self.client.closing() || long || self.asked.expects_continue()
     }
 
-    fn asker<'d>(&'d self, close: bool, date: &'d [u8]) -> Asker<'d> {
+    pub(super) fn asker<'d>(&'d self, close: bool, date: &'d [u8]) -> Asker<'d> {
         Asker {
             method: self.asked.method,
             version: self.asked.version,
@@ -108,6 +112,7 @@ impl Exchange<'_> {
             Local::MaxForwards if head.method() == Method::Trace => respond::trace(out, head, bytes, asker),
             Local::MaxForwards => respond::options(out, asker),
             Local::Redirect { status, location } => respond::redirect(out, *status, location, changes, asker),
+            Local::Refusal(refusal) => respond::refusal(out, refusal, changes, asker),
             Local::Respond(fixed) => respond::fixed(out, fixed, changes, asker),
         }
     }
@@ -121,7 +126,7 @@ impl Exchange<'_> {
     }
 
     /// Reads the rest of a body for nothing. `false` when it did not come in time or breaks a rule.
-    async fn discard_body(&mut self, input: &mut Buf) -> bool {
+    pub(super) async fn discard_body(&mut self, input: &mut Buf) -> bool {
         loop {
             if self.body.is_complete() {
                 self.client.reading.disarm();

@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::net::buf::Buf;
 use crate::outgoing::{self, RequestEdits};
 use crate::relay::Replay;
+use crate::terms::take_out_steering;
 use crate::worker::Heads;
 
 /// What is sent, and can be sent again.
@@ -63,6 +64,9 @@ impl Exchange<'_> {
         input: &mut Buf,
     ) -> Result<(), Error> {
         self.terms().request.take_out(&mut heads.request.fields, input.filled(), true);
+        if self.came_publicly {
+            take_out_steering(&mut heads.request.fields, input.filled());
+        }
         let authority = link.authority(&target.upstream);
         self.write_request(&mut parcel.out, target, authority, &heads.request, input.filled());
         parcel.renewal = self.renewal(target, &heads.request, input, parcel.out.len());
@@ -128,6 +132,8 @@ impl Exchange<'_> {
             client: self.client_address,
             tenant: target.tenant.as_deref(),
             request_id: self.request_id.as_deref(),
+            drops_authorization: self.drops_authorization,
+            granted_fields: &self.granted_fields,
             upgrade: self.asked.upgrades(),
         };
         outgoing::request(out, head, bytes, &edits);

@@ -2,13 +2,15 @@
 
 use std::rc::Rc;
 
-use ringway_config::{Fate, Forward, NoRoute, RouteRequest, RuleId, SentPath, Snapshot, Unserved};
+use ringway_config::{Fate, Forward, NoRoute, Route, RouteRequest, RuleId, SentPath, Snapshot, Unserved};
 use ringway_wire::forward::{self, MaxForwards};
 use ringway_wire::{Expect, FieldName, Framing, Method, RequestHead, UpgradeRequest};
 
 use super::Exchange;
+use super::access::{Entry, Unsure};
 use super::here::Local;
 use crate::error::Error;
+use crate::files;
 use crate::net::buf::Buf;
 use crate::request_id::RequestId;
 use crate::upstream::{GateHandle, Upstream};
@@ -20,8 +22,12 @@ const VIA_PASSES: usize = 10;
 /// Where a request goes.
 pub(super) enum Target {
     Backend(Forwarding),
+    /// It is not known yet whether it may go anywhere.
+    Unsure(Box<Unsure>),
     /// It is answered here.
     Here(Local),
+    /// It is answered with a file.
+    File(files::Sought),
 }
 
 /// What a rule makes of a request.
@@ -51,7 +57,7 @@ impl Exchange<'_> {
         if forward::max_forwards(head, bytes) == MaxForwards::AnswerHere {
             return Ok(Target::Here(Local::MaxForwards));
         }
-        let (path, query) = (head.path(bytes), head.query(bytes));
+        let path = head.path(bytes);
         let host = head.authority().map(|authority| authority.host.of(bytes));
         let request = RouteRequest {
             listener: &self.client.registration.listener().identity,
@@ -74,6 +80,38 @@ impl Exchange<'_> {
             self.special = Some(terms);
             self.identify();
         }
+        if let Some(terms) = &self.special {
+            let (counted, guarded) = (!terms.rates.is_empty(), terms.access.is_some());
+            if counted {
+                self.count(head, bytes)?;
+            }
+            if guarded {
+                match self.look_at_credentials(&view, rule, head, bytes)? {
+                    Entry::Open => {}
+                    Entry::Denied(answer) => return Ok(Target::Here(answer)),
+                    Entry::Unsure(pending) => {
+                        return Ok(Target::Unsure(Box::new(Unsure { view, route, pending })));
+                    }
+                }
+            }
+        }
+        self.meet(view, route, head, input)
+    }
+
+    /// What becomes of a request that `route` takes and that may come in.
+    pub(super) fn meet(
+        &mut self,
+        view: Rc<View>,
+        route: Route,
+        head: &RequestHead,
+        input: &Buf,
+    ) -> Result<Target, Error> {
+        let bytes = input.filled();
+        let (path, query) = (head.path(bytes), head.query(bytes));
+        let host = head.authority().map(|authority| authority.host.of(bytes));
+        let snapshot = &view.published.snapshot;
+        let rule = snapshot.rule(route.rule).ok_or(Error::NoRule)?;
+        let site = route.site.and_then(|site| snapshot.site(site)).map(|site| &**site);
         self.check_length(head)?;
         let fate = rule.fate(site, path, query, &mut view.scratch.borrow_mut());
         match fate.map_err(unserved)? {
@@ -95,6 +133,11 @@ impl Exchange<'_> {
                 }))
             }
             Fate::Redirected { status, location } => Ok(Target::Here(Local::Redirect { status, location })),
+            Fate::File(files, path) => {
+                let asked = files::Asked { head, bytes };
+                let sought = self.worker.files.seek(&files.folder, &path, asked, self.worker.now_ms())?;
+                Ok(Target::File(sought))
+            }
             Fate::Responded(fixed) => Ok(Target::Here(Local::Respond(fixed.clone()))),
         }
     }

@@ -168,7 +168,11 @@ impl Upstream {
 
     /// What a request gets when there is no backend for it.
     pub(crate) fn nobody(&self) -> Error {
-        if self.roster.members.is_empty() { Error::UpstreamDns } else { Error::NoBackend }
+        match &*self.roster {
+            roster if roster.members.is_empty() => Error::UpstreamDns,
+            roster if roster.is_forbidden() => Error::UpstreamForbidden,
+            _ => Error::NoBackend,
+        }
     }
 
     /// Why a member was chosen, as the access log says it.

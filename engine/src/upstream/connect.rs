@@ -29,7 +29,7 @@ pub(crate) struct Backend {
 /// Connects to a member of an upstream within `timeout`, for a client whose going away is seen by `look`.
 ///
 /// # Errors
-/// What ended it: one of the upstream's errors, `Loop`, `Exhausted`, or `ClientGone`.
+/// What ended it: one of the upstream's errors, `Loop`, `Exhausted`, or `ClientGone`. A member that is barred is not dialled.
 pub(crate) async fn dial(
     worker: &Worker,
     client: &Client,
@@ -39,6 +39,9 @@ pub(crate) async fn dial(
     timeout: Duration,
 ) -> Result<Box<Backend>, Error> {
     let member = upstream.roster.members.get(member).ok_or(Error::NoBackend)?;
+    if member.forbidden.is_some() {
+        return Err(Error::UpstreamForbidden);
+    }
     if member.is_own {
         return Err(Error::Loop);
     }

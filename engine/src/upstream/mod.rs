@@ -32,7 +32,7 @@ pub(crate) use health::Events;
 pub use health::{BackendHandle, Bound, Cause, Change, Event, Failed, History, Probed, Standing, Tally};
 pub(crate) use pick::{Asking, Choice, Picked, Picker, Tried};
 pub(crate) use pool::{Pool, Pools};
-pub(crate) use queue::{Gate, Totals};
+pub(crate) use queue::{Gate, Totals, stand};
 pub(crate) use state::{Member, Roster, States};
 
 /// A gate, as one worker's exchanges hold it.
@@ -74,7 +74,12 @@ impl Upstream {
         let keepalive = (roster.config.keepalive as usize).div_ceil(workers.max(1));
         let endpoint = |member: &Member| Endpoint {
             name: LogName::new(&member.address.to_string()),
-            pool: pools.pool(&member.address, generation, keepalive, idle_timeout),
+            // Pools belong to addresses: another upstream may be allowed what this one is not.
+            pool: if member.is_barred() {
+                Rc::default()
+            } else {
+                pools.pool(&member.address, generation, keepalive, idle_timeout)
+            },
         };
         Self {
             name: LogName::new(&roster.config.name),

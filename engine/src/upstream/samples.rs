@@ -17,6 +17,7 @@ pub(super) fn member(number: u16, weight: u16) -> Member {
         weight,
         backup: false,
         is_own: false,
+        forbidden: None,
         state: Arc::new(BackendState::default()),
     }
 }
@@ -34,6 +35,7 @@ pub(super) fn roster(members: impl Iterator<Item = Member>) -> Roster {
         admission: Default::default(),
         timeouts: Default::default(),
         dns_refresh: None,
+        egress: Arc::default(),
     };
     let state = UpstreamState {
         name: "pool".into(),

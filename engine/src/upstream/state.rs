@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex};
 
-use ringway_config::{BackendAddress, Snapshot};
+use ringway_config::{Backend, BackendAddress, Egress, Forbidden, Snapshot};
 
 use super::budget::RetryBudget;
 use super::health::{Health, Standing, Tally};
@@ -51,7 +51,16 @@ pub(crate) struct Member {
     pub(crate) backup: bool,
     /// Dialling it would come back to us.
     pub(crate) is_own: bool,
+    /// Why the upstream's egress policy refuses it.
+    pub(crate) forbidden: Option<Forbidden>,
     pub(crate) state: Arc<BackendState>,
+}
+
+impl Member {
+    /// It is never dialled, and chosen only where there are only such. Then the request meets an error that says why.
+    pub(crate) fn is_barred(&self) -> bool {
+        self.is_own || self.forbidden.is_some()
+    }
 }
 
 /// An upstream with all its addresses; shared by the workers, replaced when configuration or names change.
@@ -64,8 +73,8 @@ pub(crate) struct Roster {
 }
 
 impl Roster {
-    /// Whether one of those that are chosen is neither ejected nor dead. Those that would come back to us are chosen where there
-    /// are no others.
+    /// Whether one of those that are chosen is neither ejected nor dead: of those that are barred, where there are no others. Nobody
+    /// waits for what is forbidden.
     pub(crate) fn has_available(&self) -> bool {
         self.has(|health| health.standing() == Standing::Alive)
     }
@@ -76,9 +85,18 @@ impl Roster {
     }
 
     fn has(&self, is_right: impl Fn(&Health) -> bool) -> bool {
-        let own_too = self.members.iter().all(|member| member.is_own);
-        let mut chosen = self.members.iter().filter(|member| own_too || !member.is_own);
-        chosen.any(|member| is_right(&member.state.health))
+        let barred_too = self.all(Member::is_barred);
+        let mut chosen = self.members.iter().filter(|member| barred_too || !member.is_barred());
+        chosen.any(|member| is_right(&member.state.health)) || self.is_forbidden()
+    }
+
+    /// Whether there are addresses, and the egress policy refuses all of them.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        self.all(|member| member.forbidden.is_some())
+    }
+
+    fn all(&self, are: impl Fn(&Member) -> bool) -> bool {
+        !self.members.is_empty() && self.members.iter().all(are)
     }
 
     /// Whether a request's Host may differ from backend to backend.
@@ -117,6 +135,7 @@ impl States {
                 weight: backend.weight,
                 backup: backend.backup,
                 is_own: own.iter().any(|own| is_own(own, &address)),
+                forbidden: forbidden(&config.egress, backend, &address),
                 state: known.backends.entry(address.clone()).or_default().clone(),
                 address,
             });
@@ -168,6 +187,15 @@ impl Known {
     }
 }
 
+/// Why a policy refuses an address of a backend: decided on what is dialled, whatever led to it.
+fn forbidden(egress: &Egress, backend: &Backend, address: &Address) -> Option<Forbidden> {
+    let permitted = match address {
+        Address::Tcp(address) => egress.permits(address.ip(), backend.host_name(), backend.is_https()),
+        Address::Unix(_) => egress.permits_socket(),
+    };
+    permitted.err()
+}
+
 fn addresses<'a>(backend: &'a BackendAddress, names: &'a Names) -> Box<dyn Iterator<Item = Address> + 'a> {
     match backend {
         BackendAddress::Socket(address) => Box::new(std::iter::once(Address::Tcp(*address))),
@@ -177,5 +205,58 @@ fn addresses<'a>(backend: &'a BackendAddress, names: &'a Names) -> Box<dyn Itera
             let found = names.get(host).map(Vec::as_slice).unwrap_or_default();
             Box::new(found.iter().map(|ip| Address::Tcp(std::net::SocketAddr::new(*ip, *port))))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ringway_config::{Compiler, Source};
+
+    use super::*;
+
+    /// What is marked of the members of an upstream, each with its address.
+    fn marked(egress: &str, backends: &str, names: &[(&str, &[&str])]) -> (Vec<(String, bool)>, Roster) {
+        let text = format!(
+            "[egress]\n{egress}\n[[listeners]]\naddress = \":1\"\n\
+             [[upstreams]]\nname = \"u\"\nbackends = [{backends}]\n\
+             [[rules]]\nname = \"r\"\npath = \"*\"\nupstream = \"u\"\n"
+        );
+        let compiled = Compiler::new().compile(&Source { name: "test", text: &text });
+        let snapshot = compiled.unwrap_or_else(|problems| panic!("{problems:?}")).snapshot;
+        let addresses = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+        let names = names.iter().map(|(name, texts)| ((*name).to_owned(), addresses(texts)));
+        let names: Names = Arc::new(names.collect::<HashMap<_, _>>());
+        let roster = States::default().rosters(&snapshot, &names, &[]).remove(0);
+        let roster = Arc::into_inner(roster).expect("nobody else has it");
+        let mark = |member: &Member| (member.address.to_string(), member.forbidden.is_some());
+        (roster.members.iter().map(mark).collect(), roster)
+    }
+
+    #[test]
+    fn each_address_is_judged_by_the_name_that_led_to_it() {
+        let backends =
+            "{ url = \"http://a.test:1\" }, { url = \"http://b.test.:2\" }, { url = \"http://10.0.0.1:3\" }";
+        let both: &[&str] = &["10.0.0.1", "192.168.0.1"];
+        let egress = "policy = \"public\"\nallow = [\"10.0.0.1\", \"b.test\"]";
+        let (marked, roster) = marked(egress, backends, &[("a.test", both), ("b.test.", both)]);
+        let expected = [
+            ("10.0.0.1:1", false),
+            ("192.168.0.1:1", true),
+            ("10.0.0.1:2", false),
+            ("192.168.0.1:2", false),
+            ("10.0.0.1:3", false),
+        ];
+        assert_eq!(marked, expected.map(|(address, mark)| (address.to_owned(), mark)));
+        assert!(!roster.is_forbidden() && roster.has_available());
+    }
+
+    #[test]
+    fn where_all_are_refused_nobody_is_waited_for() {
+        let secret: &[&str] = &["169.254.169.254", "64:ff9b::a9fe:a9fe"];
+        let (marked, roster) = marked("", "{ url = \"http://a.test:1\" }", &[("a.test", secret)]);
+        assert!(marked.iter().all(|(_, mark)| *mark) && marked.len() == 2, "{marked:?}");
+        assert!(roster.is_forbidden() && roster.has_available());
+        let nothing = self::marked("", "{ url = \"http://a.test:1\" }", &[]).1;
+        assert!(!nothing.is_forbidden() && !nothing.has_available());
     }
 }

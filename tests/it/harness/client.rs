@@ -4,7 +4,7 @@ use super::DEADLINE;
 use super::message::{Body, Cut, Ending, Fields, Framing, Head, Reader, send_until_stalled};
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::Write;
-use std::net::{Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,6 +83,14 @@ impl Client {
         Client::dial(Domain::UNIX, &SockAddr::unix(path).expect("a short path"), None)
     }
 
+    /// Connects from another address of this machine: as another client.
+    pub fn connect_from(source: impl Into<IpAddr>, address: &Address) -> Self {
+        let address = address.tcp();
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::new(source.into(), 0).into()).expect("an address of this machine");
+        Client::on(socket, &SockAddr::from(address))
+    }
+
     /// Connects with a receive buffer of `bytes`, so that the proxy's writes stall early.
     pub fn with_receive_buffer(address: &Address, bytes: usize) -> Self {
         let address = address.tcp();
@@ -94,8 +102,12 @@ impl Client {
         if let Some(bytes) = receive_buffer {
             socket.set_recv_buffer_size(bytes).expect("a receive buffer");
         }
+        Client::on(socket, address)
+    }
+
+    fn on(socket: Socket, address: &SockAddr) -> Self {
         socket.connect(address).expect("the proxy accepts");
-        if domain != Domain::UNIX {
+        if !address.is_unix() {
             socket.set_tcp_nodelay(true).expect("no delay");
         }
         socket.set_read_timeout(Some(DEADLINE)).expect("a read timeout");
@@ -196,6 +208,11 @@ impl Client {
     /// Up to `most` bytes, whatever they are: as many as come before the read timeout or the end.
     pub fn read_up_to(&mut self, most: usize) -> usize {
         self.reader.exactly(most).map_or_else(|cut| cut.bytes.len(), |bytes| bytes.len())
+    }
+
+    /// The next `most` bytes, or as many as come before the read timeout or the end.
+    pub fn bytes_up_to(&mut self, most: usize) -> Vec<u8> {
+        self.reader.exactly(most).unwrap_or_else(|cut| cut.bytes)
     }
 
     /// Everything until the proxy closes, and how it did.

@@ -4,7 +4,7 @@ use super::DEADLINE;
 use super::message::{Framing, Reader};
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,12 @@ pub struct Unaccepting {
 
 impl Unaccepting {
     pub fn new() -> Self {
-        let (listener, address, url) = bound();
+        Unaccepting::at(ANYWHERE)
+    }
+
+    /// At this address, which is free.
+    pub fn at(address: SocketAddr) -> Self {
+        let (listener, address, url) = bound(address);
         listener.listen(0).expect("a short backlog");
         Unaccepting { url, _queue: fill(&address), _listener: listener }
     }
@@ -80,7 +85,7 @@ pub struct Refusing {
 
 impl Refusing {
     pub fn new() -> Self {
-        let (bound, _, url) = bound();
+        let (bound, _, url) = bound(ANYWHERE);
         Refusing { url, _bound: bound }
     }
 
@@ -90,9 +95,12 @@ impl Refusing {
     }
 }
 
-fn bound() -> (Socket, SockAddr, String) {
+/// A port that the system chooses.
+const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+fn bound(address: SocketAddr) -> (Socket, SockAddr, String) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    socket.bind(&SockAddr::from(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))).expect("a free port");
+    socket.bind(&SockAddr::from(address)).expect("a free port");
     let address = socket.local_addr().expect("an address");
     let url = format!("http://{}", address.as_socket().expect("a TCP address"));
     (socket, address, url)

@@ -26,7 +26,7 @@ fn it_tells_what_runs(driver: Driver) {
     assert!(told["started"].as_str().unwrap() <= told["applied"].as_str().unwrap(), "{told:#}");
     assert_eq!(told["connections"], 8);
     let workers = told["workers"].as_array().unwrap();
-    for key in ["connections", "accepted", "requests", "bytes_from_clients", "bytes_to_clients"] {
+    for key in ["connections", "accepted", "refused", "requests", "bytes_from_clients", "bytes_to_clients"] {
         let sum: u64 = workers.iter().map(|worker| worker[key].as_u64().unwrap()).sum();
         assert_eq!(told["totals"][key], sum, "{key} in {told:#}");
     }

@@ -385,7 +385,7 @@ impl Roster {
 }
 
 fn is_available(member: &Member) -> bool {
-    member.state.health.standing() == Standing::Alive && !member.is_own
+    member.state.health.standing() == Standing::Alive && !member.is_barred()
 }
 
 fn is_out_by_requests(member: &Member) -> bool {

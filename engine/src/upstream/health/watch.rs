@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use ringway_config::Forbidden;
+
 use super::{Cause, Event, Failed, History, Member, Probed, Roster, Standing};
 use crate::net::dial::Address;
 use crate::view::Shared;
@@ -55,6 +57,11 @@ impl BackendHandle {
     /// Dialling it would come back to us.
     pub fn is_own(&self) -> bool {
         self.member().is_own
+    }
+
+    /// Why the upstream's egress policy refuses it: then it is not to be dialled, for a probe neither.
+    pub fn forbidden(&self) -> Option<Forbidden> {
+        self.member().forbidden
     }
 
     /// How it stands now.

@@ -52,22 +52,22 @@ pub(super) struct Weights {
     pub(super) differ: bool,
     /// 0: there is none.
     slow_start_ms: u64,
-    /// Members that would come back to us take part, because there are only such. Then the request meets an error that says so.
-    own_too: bool,
+    /// Members that may not be dialled take part, because there are only such.
+    barred_too: bool,
 }
 
 impl Weights {
     pub(super) fn new(roster: &Roster) -> Self {
         let members = &roster.members;
-        let own_too = members.iter().all(|member| member.is_own);
-        let is_first = |member: &Member| !member.backup && (own_too || !member.is_own);
+        let barred_too = members.iter().all(Member::is_barred);
+        let is_first = |member: &Member| !member.backup && (barred_too || !member.is_barred());
         let share = |member: &Member| if is_first(member) { full_share(member) } else { 0 };
         Self {
             full: members.iter().map(share).collect(),
             sum: members.iter().map(full_share).map(i64::from).sum(),
             differ: members.windows(2).any(|pair| pair[0].weight != pair[1].weight),
             slow_start_ms: roster.config.slow_start.as_millis() as u64,
-            own_too,
+            barred_too,
         }
     }
 
@@ -231,7 +231,7 @@ impl Field<'_> {
     #[inline]
     fn takes_part(&self, member: &Member, rank: Rank) -> bool {
         rank.has(member)
-            && (self.weights.own_too || !member.is_own)
+            && (self.weights.barred_too || !member.is_barred())
             && (self.is_fresh() || !self.was_tried(member))
     }
 

@@ -5,11 +5,12 @@ use std::net::Ipv4Addr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use ringway_config::OnNoBackend;
+use ringway_config::{Forbidden, OnNoBackend};
 
 use super::*;
 use crate::upstream::health::{Cause, Failed, Standing};
 use crate::upstream::samples;
+use crate::upstream::state::Member;
 
 pub(super) const STRATEGIES: [Strategy; 6] = [
     Strategy::RoundRobin,
@@ -402,12 +403,14 @@ fn an_address_under_two_names_is_tried_once() {
     }
 }
 
-/// It would come back to us; it is asked when there is nothing else, as the error that comes of it says what is wrong.
+/// Those that may not be dialled are chosen when there is nothing else, as the error that comes of it says what is wrong.
 #[test]
-fn our_own_address_takes_part_only_if_there_are_only_such() {
-    for strategy in STRATEGIES {
+fn who_is_barred_takes_part_only_if_there_are_only_such() {
+    let bars: [fn(&mut Member); 2] =
+        [|member| member.is_own = true, |member| member.forbidden = Some(Forbidden::NotHttps)];
+    for (strategy, bar) in STRATEGIES.into_iter().flat_map(|strategy| bars.map(|bar| (strategy, bar))) {
         let mut roster = roster(strategy, &[1, 1]);
-        roster.members[0].is_own = true;
+        bar(&mut roster.members[0]);
         assert_eq!(counts(&roster, &[roster.picker(1)], 10, 0), [0, 10], "{strategy:?}");
         roster.take_away(1);
         assert_eq!(counts(&roster, &[roster.picker(1)], 10, 0), [0, 10], "{strategy:?}");

@@ -96,7 +96,7 @@ impl Place {
 }
 
 /// Waits until `called`, or until `client` has gone or `at_most` has passed.
-pub(super) async fn stand<T>(
+pub(crate) async fn stand<T>(
     client: &Registration,
     now: u64,
     look: Look,

@@ -96,10 +96,14 @@ fn admission(text: &mut String, rng: &mut fastrand::Rng) {
     .unwrap();
 }
 
-/// Addresses for the hosts, some of which others have, too; or none.
+/// What the egress policy refuses.
+const FORBIDDEN: Ipv4Addr = Ipv4Addr::new(169, 254, 0, 1);
+
+/// Addresses for the hosts, some of which others have, too, and some of which are forbidden; or none.
 pub(super) fn names(rng: &mut fastrand::Rng) -> Names {
     let mut addresses = || -> Vec<IpAddr> {
-        (1..=4).filter(|_| rng.u8(..3) == 0).map(|last| Ipv4Addr::new(10, 0, 0, last).into()).collect()
+        let backends = (1..=4).map(|last| Ipv4Addr::new(10, 0, 0, last));
+        backends.chain([FORBIDDEN]).filter(|_| rng.u8(..3) == 0).map(IpAddr::from).collect()
     };
     Arc::new(HOSTS.iter().map(|&host| (host.to_owned(), addresses())).collect::<HashMap<_, _>>())
 }

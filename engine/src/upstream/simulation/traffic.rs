@@ -176,7 +176,7 @@ impl World {
         if roster.config.health.on_no_backend != OnNoBackend::Wait {
             return false;
         }
-        let absent = self.truth.permitted(roster, &[]).0.is_empty();
+        let absent = self.truth.permitted(roster, &[]).0.is_empty() && !roster.is_forbidden();
         assert_eq!(roster.has_available(), !absent, "{}", roster.config.name);
         absent
     }

@@ -276,10 +276,10 @@ impl Truth {
     /// The members that a request may go to, and what is said of the choice.
     pub(super) fn permitted(&self, roster: &Roster, tried: &[usize]) -> (Vec<usize>, Option<Choice>) {
         let members = &roster.members;
-        let only_own = members.iter().all(|member| member.is_own);
+        let only_barred = members.iter().all(Member::is_barred);
         let is_well = |member: &Member| {
             let backend = self.of(roster, member);
-            backend.standing == Standing::Alive && !backend.spared && (only_own || !member.is_own)
+            backend.standing == Standing::Alive && !backend.spared && (only_barred || !member.is_barred())
         };
         let any = roster.config.health.on_no_backend == OnNoBackend::Any
             && (tried.is_empty() || !members.iter().any(is_well));
@@ -294,7 +294,7 @@ impl Truth {
             let is_there = |&member: &usize| {
                 let member = &members[member];
                 (self.of(roster, member).standing, member.backup) == (standing, backup)
-                    && (only_own || !member.is_own)
+                    && (only_barred || !member.is_barred())
                     && !was_tried(member)
             };
             let rank: Vec<_> = (0..members.len()).filter(is_there).collect();
@@ -330,7 +330,8 @@ impl Truth {
     fn may_be_away(&self, roster: &Roster, member: &Member) -> bool {
         let others = || roster.members.iter().filter(|other| other.address != member.address);
         let standing = |other: &Member| self.of(roster, other).standing;
-        let available = others().filter(|other| standing(other) == Standing::Alive && !other.is_own).count();
+        let available =
+            others().filter(|other| standing(other) == Standing::Alive && !other.is_barred()).count();
         let away = others().filter(|other| standing(other) == Standing::Ejected).count();
         let itself = roster.members.len() - others().count();
         let percent = 100 * (away + itself);

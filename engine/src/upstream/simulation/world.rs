@@ -65,7 +65,7 @@ impl World {
         let shared = Shared::new(published.clone());
         let worker = |_| {
             let pools = Pools::default();
-            Worker { view: View::new(&shared, &pools, WORKERS), pools, now_ms: 0 }
+            Worker { view: View::new(&shared, &pools, WORKERS, None), pools, now_ms: 0 }
         };
         let mut world = Self {
             now_ms: 0,
@@ -242,7 +242,7 @@ impl World {
     pub(super) fn look(&mut self, worker: usize) {
         let Worker { pools, view, .. } = &mut self.workers[worker];
         if view.generation != self.shared.generation() {
-            *view = View::new(&self.shared, pools, WORKERS);
+            *view = View::new(&self.shared, pools, WORKERS, Some(view));
         }
         pools.sweep(0);
     }
