@@ -55,7 +55,7 @@ pub use snapshot::{
     FieldSetting, FieldValue, Files, Forward, ForwardAuth, ForwardedSwitches, Health, Limits, ListenAddress,
     Listener, NoRoute, OnNoBackend, Owner, PathChange, Paths, Probe, Project, ProjectId, Provider, RateKey,
     RateLimit, Redirect, Resolver, Respond, RewriteTo, Route, RouteRequest, Rule, RuleId, SentPath, Server,
-    Site, SiteId, Snapshot, StatusSet, Strategy, Timeouts, TokenDigest, TrustedProxies, Unserved, Upstream,
+    Site, SiteId, Snapshot, StatusSet, Strategy, Timeouts, TrustedProxies, Unserved, Upstream,
     UpstreamId, UpstreamTimeouts, Workers,
 };
 pub use variables::Variables;

@@ -13,7 +13,7 @@ use ringway_config::{AccessLog, Limits, Scratch, Server, Snapshot};
 
 use crate::access::Verdicts;
 use crate::net::listen::Local;
-use crate::rate::Rates;
+use crate::rate::{Counts, Rates};
 use crate::rate::connections::Connections;
 use crate::terms::{KnownTerms, Terms};
 use crate::threads::Threads;
@@ -163,6 +163,8 @@ pub(crate) struct View {
     pub(crate) upstreams: Vec<Rc<Upstream>>,
     /// By site id.
     pub(crate) gates: Vec<GateHandle>,
+    /// What rate limits have counted, where there are any.
+    pub(crate) counts: Option<Arc<Counts>>,
     /// What came of credentials under this snapshot.
     pub(crate) verdicts: Rc<Verdicts>,
 }
@@ -174,6 +176,7 @@ impl View {
         // Read before what it counts: a publication in between is seen at the next look.
         let generation = shared.generation();
         let published = shared.published();
+        let counts = shared.rates.counts();
         let snapshot = &published.snapshot;
         let upstreams = published.rosters.iter().map(|roster| {
             Rc::new(Upstream::new(roster, pools, workers, generation, snapshot.timeouts.upstream_idle))
@@ -186,7 +189,7 @@ impl View {
         // Where only addresses have changed, whoever was allowed still is.
         let same = before.filter(|before| Arc::ptr_eq(&before.published.snapshot, snapshot));
         let verdicts = same.map(|before| before.verdicts.clone()).unwrap_or_default();
-        Rc::new(Self { generation, scratch, settings, terms, upstreams, gates, verdicts, published })
+        Rc::new(Self { generation, scratch, settings, terms, upstreams, gates, counts, verdicts, published })
     }
 
     /// The same upstream as this configuration has it, perhaps with other addresses.

@@ -4,8 +4,6 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
 use super::edits::{NEVER, known_twin};
 use super::upstreams::Upstreams;
 use super::{Context, NAME_CHARS_MAX, Names, bad_name, is_token, unset};
@@ -255,6 +253,7 @@ fn bearer(written: &schema::AuthProvider, at: &Pointer, context: &mut Context<'_
         context.findings.push(finding.help("tokens = { ci = \"${CI_TOKEN}\" }, or its digest: \"sha256:…\""));
     }
     let mut tokens: Vec<(TokenDigest, Arc<str>)> = Vec::new();
+    let mut places = HashMap::new();
     for (name, token) in &written.tokens {
         let at = at.key(name);
         if let Some(message) = bad_name(name) {
@@ -269,7 +268,8 @@ fn bearer(written: &schema::AuthProvider, at: &Pointer, context: &mut Context<'_
                 continue;
             }
         };
-        if let Some((_, first)) = tokens.iter().find(|(known, _)| *known == digest) {
+        let before = places.insert(digest.first_word(), tokens.len()).and_then(|place| tokens.get(place));
+        if let Some((_, first)) = before.filter(|(known, _)| *known == digest) {
             let message = format!("this is the token of {first:?}, too");
             context.findings.push(Finding::error(at.clone(), message).on_key());
         }
@@ -280,7 +280,7 @@ fn bearer(written: &schema::AuthProvider, at: &Pointer, context: &mut Context<'_
         }
         tokens.push((digest, name.as_str().into()));
     }
-    Bearer { name: written.name.clone(), realm, tokens }
+    Bearer::new(written.name.clone(), realm, tokens)
 }
 
 fn is_digest(token: &str) -> bool {
@@ -293,7 +293,7 @@ fn digest(token: &str) -> Result<TokenDigest, Fault> {
         let digits = token.get(SHA256.len()..).and_then(from_hexadecimal);
         let fault = || Fault::new("a token's digest has 64 hexadecimal digits behind `sha256:`");
         return digits
-            .map(TokenDigest)
+            .map(TokenDigest::from_bytes)
             .ok_or_else(|| fault().help("`printf %s TOKEN | sha256sum` writes them"));
     }
     if token.is_empty() {
@@ -310,7 +310,7 @@ fn digest(token: &str) -> Result<TokenDigest, Fault> {
     if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(Fault::new("a token has letters, digits and `-._~+/=`, and no white space"));
     }
-    Ok(TokenDigest(Sha256::digest(token.as_bytes()).into()))
+    Ok(TokenDigest::of(token.as_bytes()))
 }
 
 fn from_hexadecimal(digits: &str) -> Option<[u8; 32]> {

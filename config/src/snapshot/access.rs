@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::UpstreamId;
@@ -73,13 +74,54 @@ pub struct Bearer {
     pub name: String,
     /// What the tokens are for.
     pub realm: String,
-    /// Each token, and what it is called.
-    pub tokens: Vec<(TokenDigest, Arc<str>)>,
+    /// Each token, and what it is called; by the first words of their digests.
+    pub(crate) tokens: Vec<(TokenDigest, Arc<str>)>,
+}
+
+impl Bearer {
+    /// The scheme of its credentials (RFC 6750).
+    pub const SCHEME: &str = "Bearer";
+
+    /// Tokens, in any order.
+    pub(crate) fn new(name: String, realm: String, mut tokens: Vec<(TokenDigest, Arc<str>)>) -> Self {
+        tokens.sort_unstable_by_key(|(digest, _)| digest.first_word());
+        Self { name, realm, tokens }
+    }
+
+    /// What `token` is called, when it is one of these. How long that takes tells where its digest stands among theirs by the
+    /// first word, from which nobody gets to a token; the digests themselves are compared in constant time.
+    pub fn holder(&self, token: &[u8]) -> Option<&Arc<str>> {
+        let digest = TokenDigest::of(token);
+        let begin = self.tokens.partition_point(|(known, _)| known.first_word() < digest.first_word());
+        let from_there = self.tokens.get(begin..).unwrap_or_default().iter();
+        let mut alike = from_there.take_while(|(known, _)| known.first_word() == digest.first_word());
+        alike.find(|(known, _)| *known == digest).map(|(_, name)| name)
+    }
 }
 
 /// The SHA-256 of a token. Compared in constant time, and never shown.
 #[derive(Clone, Copy)]
-pub struct TokenDigest(pub [u8; 32]);
+pub(crate) struct TokenDigest([u64; 4]);
+
+impl TokenDigest {
+    /// That of `token`.
+    pub(crate) fn of(token: &[u8]) -> Self {
+        Self::from_bytes(Sha256::digest(token).into())
+    }
+
+    /// These bytes.
+    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
+        let (words, _) = bytes.as_chunks();
+        let mut digest = Self([0; 4]);
+        digest.0.iter_mut().zip(words).for_each(|(word, bytes)| *word = u64::from_be_bytes(*bytes));
+        digest
+    }
+
+    pub(crate) fn first_word(&self) -> u64 {
+        let [first, ..] = self.0;
+        first
+    }
+}
 
 impl PartialEq for TokenDigest {
     fn eq(&self, other: &Self) -> bool {
@@ -117,11 +159,6 @@ pub struct ForwardAuth {
 impl Basic {
     /// The scheme of its credentials (RFC 7617).
     pub const SCHEME: &str = "Basic";
-}
-
-impl Bearer {
-    /// The scheme of its credentials (RFC 6750).
-    pub const SCHEME: &str = "Bearer";
 }
 
 impl Provider {
@@ -191,4 +228,32 @@ pub enum RateKey {
     Site,
     /// Those with the same value of this field, its name in lower case; those without one, by client.
     Field(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_token_is_found_and_no_other() {
+        let name = |number: u32| Arc::from(format!("n{number}"));
+        let tokens = (0..1000).map(|number| (TokenDigest::of(format!("t{number}").as_bytes()), name(number)));
+        let bearer = Bearer::new(String::new(), String::new(), tokens.collect());
+        for number in 0..1000 {
+            assert_eq!(bearer.holder(format!("t{number}").as_bytes()), Some(&name(number)));
+        }
+        for other in ["", "t", "t1000", "T1", "t1 ", "n1"] {
+            assert_eq!(bearer.holder(other.as_bytes()), None, "{other:?}");
+        }
+        let none = Bearer::new(String::new(), String::new(), Vec::new());
+        assert_eq!(none.holder(b"t1"), None);
+    }
+
+    #[test]
+    fn digests_that_begin_alike_are_told_apart() {
+        let digest =
+            |last: u8| TokenDigest::from_bytes(std::array::from_fn(|at| if at == 31 { last } else { 7 }));
+        assert!(digest(1) == digest(1) && digest(1) != digest(2));
+        assert_eq!(digest(1).first_word(), digest(2).first_word());
+    }
 }

@@ -30,10 +30,11 @@ pub(super) enum Entry {
 
 impl Exchange<'_> {
     /// Counts the request where site or rule have a limit.
-    pub(super) fn count(&mut self, head: &RequestHead, bytes: &[u8]) -> Result<(), Error> {
-        let shared = &self.worker.shared;
-        let now_ns = shared.ns_at(self.began);
-        let taken = shared.rates.take(&self.terms().rates, self.client_address, head, bytes, now_ns);
+    pub(super) fn count(&mut self, view: &View, head: &RequestHead, bytes: &[u8]) -> Result<(), Error> {
+        // Without counts there is no limit in this configuration, or in the one that is coming.
+        let Some(counts) = &view.counts else { return Ok(()) };
+        let now_ns = self.worker.shared.ns_at(self.began);
+        let taken = counts.take(&self.terms().rates, self.client_address, head, bytes, now_ns);
         taken.map_err(|refused| {
             self.particulars = refused.fields;
             Error::TooManyRequests

@@ -83,7 +83,7 @@ impl Exchange<'_> {
         if let Some(terms) = &self.special {
             let (counted, guarded) = (!terms.rates.is_empty(), terms.access.is_some());
             if counted {
-                self.count(head, bytes)?;
+                self.count(&view, head, bytes)?;
             }
             if guarded {
                 match self.look_at_credentials(&view, rule, head, bytes)? {

@@ -39,7 +39,7 @@ fn a_burst_and_then_one_an_interval() {
 fn a_refusal_says_how_much_too_soon() {
     let (table, rate) = (table(1 << 16), rate(600, 2));
     assert_eq!((table.take(1, rate, 0), table.take(1, rate, 100)), (Ok(()), Ok(())));
-    assert_eq!(table.take(1, rate, 200), Err(400));
+    assert_eq!(table.take(1, rate, 150), Err(450));
     assert_eq!(table.take(1, rate, 599), Err(1), "and does not count");
     assert_eq!(table.take(1, rate, 600), Ok(()));
 }
