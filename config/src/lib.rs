@@ -33,6 +33,7 @@ mod snapshot;
 mod table;
 mod value;
 mod variables;
+mod veil;
 
 pub use analysis::{Analysis, Example, ListTables, Overlap, PartTable, Standing};
 pub use compile::{Checked, Compiled, Compiler};
@@ -55,7 +56,7 @@ pub use snapshot::{
     FieldSetting, FieldValue, Files, Forward, ForwardAuth, ForwardedSwitches, Health, Limits, ListenAddress,
     Listener, NoRoute, OnNoBackend, Owner, PathChange, Paths, Probe, Project, ProjectId, Provider, RateKey,
     RateLimit, Redirect, Resolver, Respond, RewriteTo, Route, RouteRequest, Rule, RuleId, SentPath, Server,
-    Site, SiteId, Snapshot, StatusSet, Strategy, Timeouts, TrustedProxies, Unserved, Upstream,
-    UpstreamId, UpstreamTimeouts, Workers,
+    Site, SiteId, Snapshot, StatusSet, Strategy, Timeouts, TrustedProxies, Unserved, Upstream, UpstreamId,
+    UpstreamTimeouts, Workers,
 };
 pub use variables::Variables;

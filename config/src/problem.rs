@@ -1,10 +1,11 @@
 //! What is wrong with a configuration: every problem with its place in the file, for a person (`render`) and for a
 //! program (a JSON pointer).
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+
+use crate::veil;
 
 /// The text of a configuration and what messages call it.
 #[derive(Clone, Copy, Debug)]
@@ -87,54 +88,39 @@ impl<'a> IntoIterator for &'a Problems {
 }
 
 impl Problem {
-    /// Whether a line that it is about may hold the hash of a password, or a token: problems are written to logs.
-    fn is_about_a_secret(&self) -> bool {
-        self.path.starts_with("/auth/") && ["/users", "/tokens"].iter().any(|key| self.path.contains(key))
-    }
-
     fn report<'a>(&'a self, source: &Source<'a>, lines: &LineStarts) -> Group<'a> {
         let level = match self.severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let title = level.primary_title(&*self.message);
+        let title = level.primary_title(veil::without_userinfo(&self.message));
         let group = match &self.span {
             None => title.element(Origin::path(source.name)),
-            Some(span) => title.element(snippet(source, lines, span, self.is_about_a_secret())),
+            Some(span) => title.element(self.snippet(source, lines, span)),
         };
         match &self.help {
-            Some(help) => group.element(Level::HELP.message(&**help)),
+            Some(help) => group.element(Level::HELP.message(veil::without_userinfo(help))),
             None => group,
         }
     }
-}
 
-/// The line that a span begins in, with carets under the part of the span that is in it. Of a secret line that part alone is
-/// shown.
-fn snippet<'a>(
-    source: &Source<'a>,
-    lines: &LineStarts,
-    span: &Range<usize>,
-    is_secret: bool,
-) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
-    let text = source.text;
-    let start = text.floor_char_boundary(span.start);
-    let (number, line_start) = lines.line_of(start);
-    let line = text.get(line_start..).unwrap_or_default().lines().next().unwrap_or_default();
-    let from = (start - line_start).min(line.len());
-    let to = (text.ceil_char_boundary(span.end).saturating_sub(line_start)).clamp(from, line.len());
-    let place = AnnotationKind::Primary.span(from..to);
-    let line = if is_secret { masked(line, from..to).into() } else { Cow::Borrowed(line) };
-    Snippet::source(line).path(source.name).line_start(number).annotation(place)
-}
-
-/// `line` with an asterisk for each byte that is no white space, but for those of `shown`.
-fn masked(line: &str, shown: Range<usize>) -> String {
-    let mask = |(at, c): (usize, char)| match shown.contains(&at) || c.is_whitespace() {
-        true => c.to_string(),
-        false => "*".repeat(c.len_utf8()),
-    };
-    line.char_indices().map(mask).collect()
+    /// The line that `span` begins in, as far as it may be shown, with carets under the part of the span that is in it.
+    fn snippet<'a>(
+        &self,
+        source: &Source<'a>,
+        lines: &LineStarts,
+        span: &Range<usize>,
+    ) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
+        let text = source.text;
+        let start = text.floor_char_boundary(span.start);
+        let (number, line_start) = lines.line_of(start);
+        let line = text.get(line_start..).unwrap_or_default().lines().next().unwrap_or_default();
+        let from = (start - line_start).min(line.len());
+        let to = (text.ceil_char_boundary(span.end).saturating_sub(line_start)).clamp(from, line.len());
+        let shown = veil::shown(text, line_start, &self.path, from..to);
+        let place = AnnotationKind::Primary.span(shown.place);
+        Snippet::source(shown.line).path(source.name).line_start(number).annotation(place)
+    }
 }
 
 /// Where each line of a text begins.

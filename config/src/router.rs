@@ -3,7 +3,8 @@
 //! path. Nothing is allocated, no lock is taken, and the bytes of a request only ever read.
 
 use std::collections::HashMap;
-use std::net::Ipv6Addr;
+
+use ringway_wire::canonical_host;
 
 use crate::list::RuleList;
 use crate::scratch::Scratch;
@@ -159,7 +160,7 @@ impl Hosts {
     /// host that it stands under. For explanations: this allocates.
     pub(crate) fn contenders(&self, host: Option<&[u8]>) -> Vec<(String, &Candidate)> {
         let mut buffer = [0; 256];
-        let host = host.and_then(|host| canonical(host, &mut buffer)).unwrap_or_default();
+        let host = host.and_then(|host| canonical_host(host, &mut buffer)).unwrap_or_default();
         let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
         let exact = self.exact.get(host).map(|candidates| (text(host), candidates));
         let dots = host.iter().enumerate().filter(|(at, byte)| **byte == b'.' && *at > 0).map(|(at, _)| at);
@@ -187,7 +188,7 @@ impl Hosts {
 
     fn look_up(&self, request: &RouteRequest<'_>) -> Option<Found> {
         let mut buffer = [0; 256];
-        let host = canonical(request.host?, &mut buffer)?;
+        let host = canonical_host(request.host?, &mut buffer)?;
         self.find_exact(host, request).or_else(|| self.find_wildcard(host, request))
     }
 
@@ -228,27 +229,4 @@ impl Candidate {
         path.strip_prefix(&*self.path_prefix)
             .is_some_and(|rest| self.path_prefix.is_empty() || matches!(rest.first(), None | Some(b'/')))
     }
-}
-
-/// A request's host in the form that the maps have: lower-cased, without one trailing dot, an IPv6 literal in its
-/// shortest spelling. `None` for a host that cannot be one.
-fn canonical<'a>(host: &[u8], buffer: &'a mut [u8; 256]) -> Option<&'a [u8]> {
-    match ipv6_literal(host) {
-        Some(address) => write_literal(address, buffer),
-        None => ringway_wire::canonical_host(host, buffer),
-    }
-}
-
-/// The address of an IPv6 literal in brackets.
-fn ipv6_literal(host: &[u8]) -> Option<Ipv6Addr> {
-    let inner = host.strip_prefix(b"[")?.strip_suffix(b"]")?;
-    std::str::from_utf8(inner).ok()?.parse().ok()
-}
-
-fn write_literal(address: Ipv6Addr, buffer: &mut [u8; 256]) -> Option<&[u8]> {
-    use std::io::Write;
-    let mut rest = &mut buffer[..];
-    write!(rest, "[{address}]").ok()?;
-    let written = 256 - rest.len();
-    buffer.get(..written)
 }

@@ -204,8 +204,8 @@ pub(crate) struct Limits {
     /// tables that are made as paths come, which costs more per request; a warning names them.
     #[schemars(extend("x-minimum" = "64KiB", "x-maximum" = "4GiB"))]
     pub(crate) rule_table: Size,
-    /// Memory for the counts of all rate limits together, 16 bytes for each client that was seen lately. When it is full, the
-    /// clients that came least are forgotten first.
+    /// Memory for the counts of all rate limits together, 16 bytes for each client that was seen lately. When it is full, those
+    /// are forgotten first that would be idle the soonest.
     #[schemars(extend("x-minimum" = "64KiB", "x-maximum" = "4GiB"))]
     pub(crate) rate_limit_memory: Size,
 }

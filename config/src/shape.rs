@@ -13,6 +13,7 @@ use toml::de::{DeArray, DeTable, DeValue};
 use crate::problem::{Finding, Pointer, nearest};
 use crate::schema::{Config, LATER};
 use crate::value::{Percent, Size, Span};
+use crate::veil;
 
 /// The JSON schema of the file, from which the published one, the reference page and these checks are made.
 pub(crate) static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
@@ -98,7 +99,9 @@ impl Shape {
             self.silence(at);
             return None;
         }
-        let finding = Finding::error(place, format!("unknown key `{key}`")).on_key();
+        let is_told = !veil::is_of_auth(&place.0) || is_word(key);
+        let message = if is_told { format!("unknown key `{key}`") } else { "unknown key".to_owned() };
+        let finding = Finding::error(place, message).on_key();
         if let Some(inner) = table_with(key, schema) {
             self.findings.push(finding.help(format!("`{key}` is a key of `{inner}`")));
             return None;
@@ -109,7 +112,7 @@ impl Shape {
         if let Some(meant) = meant {
             self.silence(&at.key(meant));
         }
-        self.findings.push(match texts_for(key, schema) {
+        self.findings.push(match texts_for(key, schema).filter(|_| is_told) {
             Some(texts) => {
                 finding.help(format!("fields stand in `{texts}`: {texts} = {{ {key:?} = \"…\" }}"))
             }
@@ -127,6 +130,10 @@ impl Shape {
             (value, _) => {
                 if let Err((message, help)) = schema.check(value) {
                     self.spoilt.insert(at.clone(), schema.kind());
+                    let (message, help) = match is_secret(value, at) {
+                        true => (schema.mismatch(value), None),
+                        false => (message, help),
+                    };
                     self.found(Finding { help, ..Finding::error(at.clone(), message) });
                 }
             }
@@ -180,6 +187,17 @@ fn table_with(key: &str, schema: &'static Value) -> Option<&'static str> {
     let has = |field: Field| field.inner.get("properties").is_some_and(|keys| keys.get(key).is_some());
     let mut tables = properties.iter().filter(|(_, schema)| has(Field::of(schema)));
     tables.next().map(|(name, _)| name.as_str())
+}
+
+/// Whether a key is made as those of this file are, and as a secret hardly is.
+fn is_word(key: &str) -> bool {
+    const KEY_BYTES_MAX: usize = 24;
+    key.len() <= KEY_BYTES_MAX && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+}
+
+/// Whether nothing of a value may be repeated.
+fn is_secret(value: &DeValue<'_>, at: &Pointer) -> bool {
+    veil::is_secret_place(&at.0) || matches!(value, DeValue::String(text) if veil::looks_secret(text))
 }
 
 fn is_later(key: &str, table: &Pointer) -> bool {
@@ -280,7 +298,7 @@ impl Field {
     }
 
     /// What the values of a table of any keys are; the field itself when it is none.
-    fn values(self) -> Self {
+    pub(crate) fn values(self) -> Self {
         self.get("additionalProperties").filter(|values| values.is_object()).map_or(self, Self::of)
     }
 
@@ -439,6 +457,22 @@ impl Field {
             (Kind::Integer, DeValue::Integer(number)) => Some(format!("write {{ {key} = {number} }}")),
             _ => None,
         }
+    }
+
+    /// What is wrong with a value, without the value.
+    fn mismatch(self, value: &DeValue<'_>) -> String {
+        let is_of_texts = matches!(self.kind(), Kind::Word | Kind::Duration | Kind::Size | Kind::Percentage);
+        let found = match value {
+            DeValue::String(_) if is_of_texts => "another string",
+            DeValue::String(_) => "a string",
+            DeValue::Integer(_) | DeValue::Float(_) => "a number",
+            DeValue::Boolean(_) => "a truth value",
+            DeValue::Datetime(_) => "a date",
+            DeValue::Array(_) => "an array",
+            DeValue::Table(_) => "a table",
+        };
+        let range = self.range().map(|range| format!(", {range}")).unwrap_or_default();
+        format!("expected {}{range}, found {found}", self.expected())
     }
 
     fn wrong_type(self, value: &DeValue<'_>) -> Wrong {

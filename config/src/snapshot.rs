@@ -17,10 +17,8 @@ mod upstream;
 use crate::router::Router;
 use crate::scratch::Scratch;
 
-pub use access::{
-    Auth, AuthId, Basic, Bearer, Credentials, ForwardAuth, Provider, RateKey, RateLimit,
-};
 pub(crate) use access::TokenDigest;
+pub use access::{Auth, AuthId, Basic, Bearer, Credentials, ForwardAuth, Provider, RateKey, RateLimit};
 pub use rule::{
     Action, Edits, Fate, FieldEdits, FieldSetting, FieldValue, Files, Forward, Owner, PathChange, Paths,
     Redirect, Respond, RewriteTo, Rule, SentPath, Unserved,

@@ -110,12 +110,23 @@ impl Client {
     /// Writes all of `buf`, each step of it within `stall`.
     pub(crate) async fn write_all(&self, buf: &mut Buf, stall: Duration) -> io::Result<()> {
         while !buf.is_empty() {
-            self.writing.arm(stall, Ends::Both);
-            let n = self.stream.write(buf).await?;
-            self.worker().counters.bytes_to_clients.add(n as u64);
+            self.write_some(buf, stall).await?;
         }
-        self.writing.disarm();
         Ok(())
+    }
+
+    /// Writes once, within `stall`, and says how many bytes went.
+    pub(crate) async fn write_some(&self, buf: &mut Buf, stall: Duration) -> io::Result<usize> {
+        self.writing.arm(stall, Ends::Both);
+        let n = self.stream.write(buf).await?;
+        self.worker().counters.bytes_to_clients.add(n as u64);
+        self.writing.disarm();
+        Ok(n)
+    }
+
+    /// Whether a write would not have to wait.
+    pub(crate) fn takes_more(&self) -> bool {
+        self.stream.has_room()
     }
 
     /// Counts bytes that were moved; gives way when the turn is used up.

@@ -25,8 +25,9 @@ use crate::worker::{self, Command, CommandQueue, Worker};
 
 /// The most threads that hash passwords; fewer where there are fewer CPUs, half of which stay free of them.
 const HASHING_THREADS_MAX: usize = 4;
-/// Threads that ask the disk: one that waits for it must not keep the others from what is in memory.
-const FILE_THREADS: usize = 4;
+/// Threads that ask the disk. As many as wait for it at one time, on a mount that hangs, say, hold up whoever asks for a file that
+/// is not kept; a few must not.
+const FILE_THREADS: usize = 16;
 
 /// How long the control thread waits for workers to take up a change of listeners. They do at their next turn.
 const TAKE_UP: Duration = Duration::from_secs(5);

@@ -89,7 +89,7 @@ struct Exchange<'a> {
     peer_trusted: bool,
     client_address: Option<IpAddr>,
     request_id: Option<RequestId>,
-    /// Its path needs no credentials where others of its rule do.
+    /// It needs no credentials where others of its rule or site do.
     came_publicly: bool,
     /// Its Authorization is meant for us alone.
     drops_authorization: bool,

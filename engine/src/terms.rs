@@ -30,6 +30,8 @@ pub(crate) struct Terms {
     pub(crate) response: Edits,
     /// Whom it lets in, where not everybody.
     pub(crate) access: Option<Access>,
+    /// The rule lets everybody in, where its site does not.
+    pub(crate) opens: bool,
     /// How often clients may come: to the site, to the rule.
     pub(crate) rates: Vec<Limit>,
 }
@@ -90,6 +92,10 @@ pub(crate) fn take_out_steering(fields: &mut [Field], bytes: &[u8]) {
 impl Terms {
     /// Those of requests whose site and rule say nothing.
     pub(crate) fn plain(snapshot: &Snapshot) -> Self {
+        Self { request: without_claims(snapshot).edits(), ..Self::bare(snapshot) }
+    }
+
+    fn bare(snapshot: &Snapshot) -> Self {
         Self {
             timeouts: snapshot.timeouts,
             forwarded: snapshot.forwarded,
@@ -97,20 +103,16 @@ impl Terms {
             request: Edits::default(),
             response: Edits::default(),
             access: None,
+            opens: false,
             rates: Vec::new(),
         }
     }
 
     fn of(snapshot: &Snapshot, site: Option<&Site>, rule: &Rule) -> Self {
-        let mut terms = Self::plain(snapshot);
-        let (mut request, mut response) = (Changes::default(), Changes::default());
+        let mut terms = Self::bare(snapshot);
+        let (mut request, mut response) = (without_claims(snapshot), Changes::default());
         terms.access = Access::of(snapshot, site, rule);
-        // What a client says about itself is no endpoint's word; nor where a rule opens what its site closes, as the backends
-        // are those that trust these fields.
-        let of_site = site.and_then(|site| snapshot.provider(site.auth?));
-        let of_rule = terms.access.as_ref().map(|access| &access.provider);
-        let copied = of_site.into_iter().chain(of_rule).flat_map(|provider| provider.copied_fields());
-        copied.for_each(|name| request.add(name, Change::Remove));
+        terms.opens = terms.access.is_none() && site.is_some_and(|site| site.auth.is_some());
         if rule.credentials == Credentials::Dropped {
             ["cookie", "authorization"].iter().for_each(|name| request.add(name, Change::Remove));
         }
@@ -140,6 +142,15 @@ impl Terms {
     pub(crate) fn needs_request_id(&self) -> bool {
         !self.request.ids.is_empty() || !self.response.ids.is_empty()
     }
+}
+
+/// What a client says about itself is no endpoint's word: on no rule, guarded or open, since any of them may lead to a backend
+/// that trusts these fields.
+fn without_claims(snapshot: &Snapshot) -> Changes<'_> {
+    let mut changes = Changes::default();
+    let claims = snapshot.providers.iter().flat_map(|provider| provider.copied_fields());
+    claims.for_each(|name| changes.add(name, Change::Remove));
+    changes
 }
 
 /// An upstream's own timeouts are preferred to those of the site and the file: whoever runs the backends knows best.

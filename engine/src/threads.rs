@@ -8,18 +8,22 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::{io, thread};
 
+/// The stack of a thread, in bytes: what is large in these jobs is on the heap.
+const STACK_BYTES: usize = 512 * 1024;
+
 type Job = Box<dyn FnOnce() + Send>;
 
-/// Threads that do one kind of work, in its order.
+/// Threads that do one kind of work, in its order. What is cloned of them are the same.
+#[derive(Clone)]
 pub(crate) struct Threads {
-    name: &'static str,
-    /// The most jobs that wait at one time.
-    waiting_max: usize,
     shared: Arc<Waiting>,
 }
 
-#[derive(Default)]
 struct Waiting {
+    /// What each thread is called.
+    name: &'static str,
+    /// The most jobs that wait at one time.
+    waiting_max: usize,
     jobs: Mutex<Jobs>,
     came: Condvar,
 }
@@ -37,7 +41,8 @@ pub(crate) struct Full;
 impl Threads {
     /// No thread yet; each will be called `name`. `waiting_max` jobs may wait.
     pub(crate) fn new(name: &'static str, waiting_max: usize) -> Self {
-        Self { name, waiting_max, shared: Arc::default() }
+        let (jobs, came) = (Mutex::default(), Condvar::default());
+        Self { shared: Arc::new(Waiting { name, waiting_max, jobs, came }) }
     }
 
     /// Sees to it that there are `count` threads. Called on the control thread: a worker's would be pinned to its CPU.
@@ -47,13 +52,14 @@ impl Threads {
     pub(crate) fn start(&self, count: usize) -> io::Result<()> {
         while self.shared.lock().threads < count {
             let shared = self.shared.clone();
-            thread::Builder::new().name(self.name.to_owned()).spawn(move || shared.work())?;
+            let thread = thread::Builder::new().name(self.shared.name.to_owned()).stack_size(STACK_BYTES);
+            thread.spawn(move || shared.work())?;
             self.shared.lock().threads += 1;
         }
         Ok(())
     }
 
-    /// Has `work` done. What comes of it is lost when the result is dropped before; the work is done all the same.
+    /// Has `work` done, unless what comes of it was dropped before it began: then nobody waits for it.
     ///
     /// # Errors
     /// [`Full`]; nothing is done then.
@@ -63,9 +69,13 @@ impl Threads {
     ) -> Result<Coming<T>, Full> {
         let outcome = Arc::new(Outcome { state: Mutex::new(State::Coming(None)) });
         let told = Telling(outcome.clone());
-        let job = move || told.0.tell(catch_unwind(AssertUnwindSafe(work)).ok());
+        let job = move || {
+            if told.is_wanted() {
+                told.0.tell(catch_unwind(AssertUnwindSafe(work)).ok());
+            }
+        };
         let mut jobs = self.shared.lock();
-        if jobs.waiting.len() >= self.waiting_max {
+        if jobs.waiting.len() >= self.shared.waiting_max {
             return Err(Full);
         }
         jobs.waiting.push_back(Box::new(job));
@@ -75,9 +85,17 @@ impl Threads {
     }
 }
 
+impl Threads {
+    /// Has `what` dropped by a thread, which may take long; here, where too much waits already.
+    pub(crate) fn let_go(&self, what: impl Send + 'static) {
+        // Wanted or not, it goes where the job goes.
+        let _ = self.run(move || drop(what));
+    }
+}
+
 impl fmt::Debug for Threads {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Threads").field("name", &self.name).finish_non_exhaustive()
+        out.debug_struct("Threads").field("name", &self.shared.name).finish_non_exhaustive()
     }
 }
 
@@ -128,6 +146,13 @@ impl<T> Outcome<T> {
 
 /// Tells whoever waits that nothing comes, should the job be dropped without being done.
 struct Telling<T>(Arc<Outcome<T>>);
+
+impl<T> Telling<T> {
+    /// The other half is there.
+    fn is_wanted(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+}
 
 impl<T> Drop for Telling<T> {
     fn drop(&mut self) {
@@ -201,6 +226,27 @@ mod tests {
         threads.start(1).unwrap();
         assert_eq!(wait(&threads.run(|| -> u8 { panic!("as a test") }).unwrap()), None);
         assert_eq!(wait(&threads.run(|| 7).unwrap()), Some(7));
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_not_done_and_goes_elsewhere() {
+        struct Tells(mpsc::Sender<thread::ThreadId>);
+        impl Drop for Tells {
+            fn drop(&mut self) {
+                self.0.send(thread::current().id()).unwrap();
+            }
+        }
+        let threads = Threads::new("test", 2);
+        let (done, doing) = mpsc::channel();
+        drop(threads.run(move || done.send(())).unwrap());
+        let (gone, going) = mpsc::channel();
+        threads.let_go(Tells(gone.clone()));
+        // There is no room for a third.
+        threads.let_go(Tells(gone));
+        assert_eq!(going.recv(), Ok(thread::current().id()));
+        threads.start(1).unwrap();
+        assert_ne!(going.recv().unwrap(), thread::current().id());
+        assert_eq!(doing.recv(), Err(mpsc::RecvError));
     }
 
     #[test]

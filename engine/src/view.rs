@@ -13,8 +13,8 @@ use ringway_config::{AccessLog, Limits, Scratch, Server, Snapshot};
 
 use crate::access::Verdicts;
 use crate::net::listen::Local;
-use crate::rate::{Counts, Rates};
 use crate::rate::connections::Connections;
+use crate::rate::{Counts, Rates};
 use crate::terms::{KnownTerms, Terms};
 use crate::threads::Threads;
 use crate::upstream::{Events, Gate, GateHandle, Pools, Roster, States, Upstream};

@@ -1,5 +1,6 @@
-//! The `[[auth]]` providers, and what sites and rules say of access. What is secret here is not repeated in any finding:
-//! the place of one about a user or a token is its name.
+//! The `[[auth]]` providers, and what sites and rules say of access. No finding repeats a value of a provider but for its name:
+//! findings are written to logs. The place of one about a user or a token is its key, and not said: people write passwords
+//! there, too.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use crate::problem::{Fault, Finding, Pointer};
 use crate::public_routes::{GLOBS_MAX, Glob, GlobFault, PublicRoutes};
 use crate::schema::{self, AuthType};
 use crate::snapshot::{
-    Auth, AuthId, Basic, Bearer, Credentials, ForwardAuth, Owner, Provider, Rule, Site, TokenDigest,
+    Auth, AuthId, Basic, Bearer, Credentials, ForwardAuth, Owner, Provider, Rule, Server, Site, TokenDigest,
     UpstreamId,
 };
 use crate::value::{AutoOrBool, TextOrFalse};
@@ -38,6 +39,8 @@ const TOLD: [&str; 7] = [
     "x-forwarded-method",
     "x-forwarded-uri",
 ];
+/// The field by which `base_header` tells backends where they stand.
+const BASE: &str = "x-base";
 
 /// The upstream of an endpoint that has a problem: no snapshot will show it.
 const NOWHERE: UpstreamId = UpstreamId(0);
@@ -54,6 +57,7 @@ impl Providers {
     /// Reads `[[auth]]`; a `forward` endpoint is an upstream like a rule's target.
     pub(super) fn of(
         written: &[schema::AuthProvider],
+        server: &Server,
         upstreams: &mut Upstreams,
         context: &mut Context<'_>,
     ) -> Self {
@@ -65,7 +69,7 @@ impl Providers {
             let provider = match written.r#type {
                 AuthType::Basic => Provider::Basic(basic(written, &at, context)),
                 AuthType::Bearer => Provider::Bearer(bearer(written, &at, context)),
-                AuthType::Forward => Provider::Forward(forward(written, &at, upstreams, context)),
+                AuthType::Forward => Provider::Forward(forward(written, &at, server, upstreams, context)),
             };
             read.by_name.entry(written.name.clone()).or_insert(AuthId(index as u32));
             read.list.push(provider);
@@ -209,7 +213,7 @@ fn basic(written: &schema::AuthProvider, at: &Pointer, context: &mut Context<'_>
             context.findings.push(Finding::error(at, message).on_key());
             continue;
         }
-        let Some(hash) = secret(hash, name, &at, context) else { continue };
+        let Some(hash) = secret(hash, &at, context) else { continue };
         match PasswordHash::parse(&hash) {
             Ok(hash) => {
                 users.insert(name.as_str().into(), hash);
@@ -228,18 +232,36 @@ fn bad_user(name: &str) -> Option<String> {
     bad_name(name)
 }
 
-/// The value of `name`, with its variables replaced. `None`, and a finding, when it cannot be known.
-fn secret(written: &str, name: &str, at: &Pointer, context: &mut Context<'_>) -> Option<String> {
+/// That a variable is not set. It is named if it is called as variables are: what else stands in `${…}` may be a secret.
+fn unset_here(variable: &str, consequence: &str, at: &Pointer) -> Finding {
+    let is_usual = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    if variable.bytes().all(is_usual) {
+        return unset(variable, consequence, at).into_warning();
+    }
+    let message = format!("the environment variable that this needs is not set{consequence}");
+    Finding::warning(at.clone(), message).help("set it, or write a default: ${NAME:-default}")
+}
+
+/// A fault of variables without their names.
+fn untold(fault: Fault) -> Fault {
+    Fault { message: "a `${` of this value begins no variable".to_owned(), ..fault }
+}
+
+/// A value with its variables replaced. `None`, and a finding, when it cannot be known.
+fn secret(written: &str, at: &Pointer, context: &mut Context<'_>) -> Option<String> {
     match expanded(written, context.variables) {
         Ok(expanded) if expanded.unset.is_empty() => Some(expanded.text),
         Ok(expanded) => {
-            let consequence = format!(": nobody comes in as {name:?}");
-            let unset = |variable: &String| unset(variable, &consequence, at).into_warning().on_key();
-            context.findings.extend(expanded.unset.iter().map(unset));
+            context.findings.extend(
+                expanded
+                    .unset
+                    .iter()
+                    .map(|variable| unset_here(variable, ": nobody comes in by this name", at).on_key()),
+            );
             None
         }
         Err(fault) => {
-            context.findings.push(Finding::fault(at.clone(), fault).on_key());
+            context.findings.push(Finding::fault(at.clone(), untold(fault)).on_key());
             None
         }
     }
@@ -260,7 +282,7 @@ fn bearer(written: &schema::AuthProvider, at: &Pointer, context: &mut Context<'_
             context.findings.push(Finding::error(at, message).on_key());
             continue;
         }
-        let Some(token) = secret(token, name, &at, context) else { continue };
+        let Some(token) = secret(token, &at, context) else { continue };
         let digest = match digest(&token) {
             Ok(digest) => digest,
             Err(fault) => {
@@ -269,8 +291,8 @@ fn bearer(written: &schema::AuthProvider, at: &Pointer, context: &mut Context<'_
             }
         };
         let before = places.insert(digest.first_word(), tokens.len()).and_then(|place| tokens.get(place));
-        if let Some((_, first)) = before.filter(|(known, _)| *known == digest) {
-            let message = format!("this is the token of {first:?}, too");
+        if before.is_some_and(|(known, _)| *known == digest) {
+            let message = "this token has another name in this provider, too";
             context.findings.push(Finding::error(at.clone(), message).on_key());
         }
         if !is_digest(&token) && token.len() < TOKEN_CHARS_WARNED {
@@ -329,6 +351,7 @@ fn from_hexadecimal(digits: &str) -> Option<[u8; 32]> {
 fn forward(
     written: &schema::AuthProvider,
     at: &Pointer,
+    server: &Server,
     upstreams: &mut Upstreams,
     context: &mut Context<'_>,
 ) -> ForwardAuth {
@@ -342,7 +365,7 @@ fn forward(
         upstream,
         path,
         request_fields: asked_with,
-        copied_fields: fields(&written.copy_headers, &at.key("copy_headers"), &mut context.findings),
+        copied_fields: copied(&written.copy_headers, at.key("copy_headers"), server, &mut context.findings),
         timeout: written.timeout.0,
         cache: written.cache.0,
     }
@@ -363,12 +386,12 @@ fn endpoint(
         return nowhere;
     };
     let backend = match expanded(url, context.variables) {
-        Err(fault) => Err(fault),
+        Err(fault) => Err(untold(fault)),
         Ok(text) => match text.unset.first() {
             None => self::url(&text.text),
             Some(variable) => {
                 let consequence = ": who asks for credentials here gets 503";
-                context.findings.push(unset(variable, consequence, &at).into_warning());
+                context.findings.push(unset_here(variable, consequence, &at));
                 Ok((address::unknown_backend(url), "/".to_owned()))
             }
         },
@@ -382,7 +405,7 @@ fn endpoint(
     }
 }
 
-/// The server of an endpoint's URL, and its path and query.
+/// The server of an endpoint's URL, and its path and query. A fault repeats nothing of it.
 fn url(text: &str) -> Result<(crate::snapshot::Backend, String), Fault> {
     if text.starts_with("unix:") {
         return Err(
@@ -393,12 +416,22 @@ fn url(text: &str) -> Result<(crate::snapshot::Backend, String), Fault> {
         Some((before, query)) => (before, Some(query)),
         None => (text, None),
     };
-    let target = address::target(before)?;
+    let Ok(target) = address::target(before) else { return Err(bad_url(before)) };
     let Some(query) = query else { return Ok((target.backend, target.path)) };
     if !query.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
         return Err(Fault::new("a query has no white space, no `#` and only ASCII characters"));
     }
     Ok((target.backend, format!("{}?{query}", target.path)))
+}
+
+fn bad_url(text: &str) -> Fault {
+    let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    match scheme.as_deref() {
+        Some("https" | "wss") => Fault::new("TLS to backends is not supported yet").help("write an http URL"),
+        Some(_) if text.contains('@') => Fault::new("an endpoint's URL has no user and password"),
+        _ => Fault::new("this is no http URL of an endpoint")
+            .help("write a host, a port perhaps, and a path: \"http://127.0.0.1:4180/oauth2/auth\""),
+    }
 }
 
 /// The names of fields, in lower case.
@@ -407,7 +440,7 @@ fn fields(names: &[String], at: &Pointer, findings: &mut Vec<Finding>) -> Vec<St
     for (index, name) in names.iter().enumerate() {
         let lower = name.to_ascii_lowercase();
         let wrong = if !is_token(name) {
-            format!("{name:?} is no field name: it is made of letters, digits and hyphens")
+            "this is no field name: it is made of letters, digits and hyphens".to_owned()
         } else if lower == "host" || NEVER.contains(&&*lower) {
             format!(
                 "the field {name} is Ringway's own: it belongs to the connection, or to what Ringway promises"
@@ -415,9 +448,9 @@ fn fields(names: &[String], at: &Pointer, findings: &mut Vec<Finding>) -> Vec<St
         } else if TOLD.contains(&&*lower) {
             format!("the field {name} is Ringway's to set: it tells who asks, and for what")
         } else if let Some(hyphened) = known_twin(&lower) {
-            format!("the field {name} would be read as {hyphened} by many backends: write it with hyphens")
+            format!("this field would be read as {hyphened} by many backends: write it with hyphens")
         } else if read.contains(&lower) {
-            format!("the field {name} stands in this list already")
+            "this field stands in this list already".to_owned()
         } else {
             read.push(lower);
             continue;
@@ -425,6 +458,18 @@ fn fields(names: &[String], at: &Pointer, findings: &mut Vec<Finding>) -> Vec<St
         findings.push(Finding::error(at.index(index), wrong));
     }
     read
+}
+
+/// The names of the fields that an endpoint sets: none that Ringway writes beside it, so that a backend gets one of them.
+fn copied(names: &[String], at: Pointer, server: &Server, findings: &mut Vec<Finding>) -> Vec<String> {
+    let ours = [Some(BASE), server.request_id.as_deref()];
+    for (index, name) in names.iter().enumerate() {
+        if ours.into_iter().flatten().any(|own| own.eq_ignore_ascii_case(name)) {
+            let message = format!("the field {name} is Ringway's to set: backends get it from nobody else");
+            findings.push(Finding::error(at.index(index), message));
+        }
+    }
+    fields(names, &at, findings)
 }
 
 /// The paths of a rule that need no credentials; `at` is the rule.

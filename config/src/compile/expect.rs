@@ -30,6 +30,8 @@ struct Met<'s> {
     course: Course,
     /// The provider that has to let it in.
     guard: Option<&'s str>,
+    /// The same for a WebSocket handshake to its URL, where a rule takes one.
+    upgraded: Option<Option<&'s str>>,
 }
 
 impl<'s> Met<'s> {
@@ -45,7 +47,11 @@ impl<'s> Met<'s> {
         let (method, path) = (written.method.as_bytes(), asked.route_request().path);
         let guard = course.route.as_ref().ok().and_then(|route| snapshot.guard(route, method, path));
         let guard = guard.map(|provider| provider.name());
-        Ok(Self { written, snapshot, course, guard })
+        let handshake = Asked::read(&Question { websocket: true, ..question }, snapshot).ok();
+        let upgraded = handshake.and_then(|asked| snapshot.route(&asked.route_request(), scratch).ok());
+        let upgraded =
+            upgraded.map(|route| snapshot.guard(&route, method, path).map(|provider| provider.name()));
+        Ok(Self { written, snapshot, course, guard, upgraded })
     }
 
     fn check(&self, at: &Pointer, findings: &mut Vec<Finding>) {
@@ -126,7 +132,12 @@ impl<'s> Met<'s> {
             TextOrFalse::Text(name) => Some(&**name),
         };
         // Nobody has to be let in to what there is not.
-        if self.guard == expected && self.course.route.is_ok() {
+        let is_met = self.guard == expected && self.course.route.is_ok();
+        if is_met && expected.is_some() && self.upgraded.is_some_and(|guard| guard != expected) {
+            let message = "expected it of a WebSocket handshake, too, which another rule takes: one with `ws = false` lets it pass";
+            return Some(self.finding(at, message.to_owned()));
+        }
+        if is_met {
             return None;
         }
         let names = || self.snapshot.providers.iter().map(|provider| provider.name());

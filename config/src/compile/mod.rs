@@ -310,7 +310,7 @@ impl Parts {
         let listeners = listeners::Listeners::of(&written.listeners, &mut context.findings);
         let egress = egress::of(&written.egress, &mut context.findings);
         let mut upstreams = upstreams::Upstreams::of(&written.upstreams, egress, context);
-        let providers = auth::Providers::of(&written.auth, &mut upstreams, context);
+        let providers = auth::Providers::of(&written.auth, &settings.server, &mut upstreams, context);
         let mut projects = sites::projects(&written.projects, &mut context.findings);
         let known = sites::Known { listeners: &listeners, projects: &projects, providers: &providers };
         let mut sites = sites::Sites::of(written, known, &settings, context);
@@ -331,6 +331,7 @@ impl Parts {
         self.upstreams.warn_of_unused(findings);
         self.providers.warn_of_pointless(&self.sites.list, &self.rules.list, &self.rules.places, findings);
         self.rules.warn_of_nothing(&self.sites.list, findings);
+        self.rules.warn_of_handshakes(&self.sites.list, findings);
         rates::warn_of_idle(&self.sites.list, &self.rules, findings);
         let known = (&*self.rules.list, &*self.rules.places);
         let mut build = |draft: rules::Draft| draft.build(tables, &self.settings, known, findings);

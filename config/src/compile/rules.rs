@@ -141,6 +141,23 @@ impl Rules {
         Some(self.add(rule, at))
     }
 
+    /// A guarded rule that takes no part when a WebSocket is asked for leaves the handshake to others, which may be open; and a
+    /// backend may answer one as any GET.
+    pub(super) fn warn_of_handshakes(&self, sites: &[Site], findings: &mut Vec<Finding>) {
+        let guards = |rule: &Rule| {
+            let of_site = match rule.owner {
+                Owner::Site(id) => sites.get(id.index()).and_then(|site| site.auth),
+                Owner::Project(_) | Owner::Everywhere => None,
+            };
+            rule.enabled && !rule.ws && matches!(rule.auth, Auth::Provider(_)) && of_site.is_none()
+        };
+        for (_, place) in self.list.iter().zip(&self.places).filter(|(rule, _)| guards(rule)) {
+            let message = "a WebSocket handshake passes this rule by, and needs no credentials unless another rule asks for some";
+            let finding = Finding::warning(place.key("ws"), message);
+            findings.push(finding.help("leave `ws` out, or put `auth` on the site"));
+        }
+    }
+
     /// Where nothing can be routed, every request gets 404.
     pub(super) fn warn_of_nothing(&self, sites: &[Site], findings: &mut Vec<Finding>) {
         if !self.global.rules.is_empty() {

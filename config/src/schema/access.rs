@@ -86,7 +86,7 @@ pub(crate) struct RateLimit {
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub(crate) burst: Option<u32>,
     /// Whose requests are counted together: `"client"`, those of an address (of an IPv6 address, its /64); `"site"`, all of
-    /// a site; `"header:X-Api-Key"`, those with the same value of this field, and by client where there is none.
+    /// a site; `"header:X-Api-Key"`, those with the same value of this field, and by client where there is none or more than one.
     pub(crate) key: String,
 }
 

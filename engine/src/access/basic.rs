@@ -16,6 +16,7 @@ use super::{Check, Denied, Granted, Request, Verdicts};
 use crate::conn::Client;
 use crate::error::Error;
 use crate::net::patrol::Look;
+use crate::threads::Full;
 use crate::upstream::stand;
 use crate::worker::Worker;
 
@@ -29,6 +30,8 @@ const HASHING_MAX: Duration = Duration::from_secs(10);
 
 /// A password that is to be hashed.
 pub(crate) struct Pending {
+    /// Its name.
+    provider: Box<str>,
     verdicts: Rc<Verdicts>,
     key: Key,
     asked: Asked,
@@ -39,25 +42,28 @@ pub(crate) struct Pending {
 pub(super) fn check(worker: &Worker, verdicts: &Rc<Verdicts>, basic: &Basic, request: &Request<'_>) -> Check {
     let challenge = || challenge(Basic::SCHEME, &basic.realm, ", charset=\"UTF-8\"");
     let denied = || Check::Known(Err(Denied::Unauthorized { challenge: challenge() }));
+    let failed = |why| {
+        verdicts.complaints.of_password(&basic.name, why, worker.now_ms());
+        Check::Known(Err(Denied::Failed(Error::AuthUnavailable)))
+    };
     let mut room = [0; CREDENTIALS_BYTES_MAX];
     let Some((user, password)) = credentials(request.head, request.bytes, &mut room) else { return denied() };
-    let Some(key) = Key::of_password(&basic.name, user, password) else {
-        return Check::Known(Err(Denied::Failed(Error::AuthUnavailable)));
-    };
+    let Some(key) = Key::of_password(&basic.name, user, password) else { return failed("no_random_bytes") };
     match verdicts.passwords.known(&key, worker.now_ms()) {
         Some(Verdict::Good(user)) => Check::Known(Ok(granted(user))),
         Some(Verdict::Bad) => denied(),
         None => match asked(basic, user, password) {
             Some(asked) => {
-                let verdicts = verdicts.clone();
+                let (provider, verdicts) = (basic.name.as_str().into(), verdicts.clone());
                 Check::Pending(super::Pending::Password(Pending {
+                    provider,
                     verdicts,
                     key,
                     asked,
                     challenge: challenge(),
                 }))
             }
-            None => Check::Known(Err(Denied::Failed(Error::AuthUnavailable))),
+            None => failed("no_hash"),
         },
     }
 }
@@ -113,10 +119,14 @@ impl Pending {
         client: &Client,
         look: Look,
     ) -> Result<Granted, Denied> {
-        let Self { verdicts, key, asked, challenge } = self;
+        let Self { provider, verdicts, key, asked, challenge } = self;
+        let failed = |why| {
+            verdicts.complaints.of_password(&provider, why, worker.now_ms());
+            Denied::Failed(Error::AuthUnavailable)
+        };
         let passwords = &verdicts.passwords;
         let hashing = passwords.hash(key, asked, &worker.shared.hashing);
-        let hashing = hashing.map_err(|_| Denied::Failed(Error::AuthUnavailable))?;
+        let hashing = hashing.map_err(|Full| failed("too_many_wait"))?;
         let now = worker.wheel.now();
         let waited = stand(&client.registration, now, look, HASHING_MAX, |cx| hashing.poll(cx)).await;
         match waited {
@@ -128,8 +138,8 @@ impl Pending {
                 }
             }
             Err(Error::ClientGone) => Err(Denied::Failed(Error::ClientGone)),
-            // It took too long, or the hashing panicked.
-            Ok(None) | Err(_) => Err(Denied::Failed(Error::AuthUnavailable)),
+            Ok(None) => Err(failed("hashing_failed")),
+            Err(_) => Err(failed("hashing_too_late")),
         }
     }
 }

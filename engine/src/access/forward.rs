@@ -14,7 +14,6 @@ mod known;
 mod question;
 mod talk;
 
-use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,7 +22,6 @@ use std::time::{Duration, Instant};
 use ringway_config::{ForwardAuth, Provider};
 use ringway_wire::Limits;
 
-use self::known::Known;
 use self::talk::{Talk, Told};
 use super::verdicts::Key;
 use super::{Check, Denied, Granted, Refusal, Request, Verdicts};
@@ -34,16 +32,7 @@ use crate::respond;
 use crate::upstream::{self, Asking, Backend, Failed, Picked, Tried, Upstream};
 use crate::worker::Worker;
 
-/// How long a worker does not say again that an endpoint gives no verdicts, in milliseconds.
-const QUIET_MS: u64 = 10_000;
-
-/// What a worker keeps of endpoints under one configuration.
-#[derive(Debug, Default)]
-pub(crate) struct Notes {
-    known: RefCell<Known>,
-    /// When it may be said again that an endpoint gives no verdicts, in milliseconds since the process started.
-    quiet_until_ms: Cell<u64>,
-}
+pub(super) use self::known::Known;
 
 /// A question to the endpoint. It holds all that it needs of the request.
 pub(crate) struct Question {
@@ -72,7 +61,7 @@ pub(super) fn check(
     let mut key = None;
     if !asked.cache.is_zero() {
         key = Key::of_question(&asked.name, request.copied_fields, &lines);
-        let known = &mut *verdicts.endpoints.known.borrow_mut();
+        let known = &mut *verdicts.endpoints.borrow_mut();
         if let Some(fields) = key.and_then(|key| known.get(key, worker.now_ms())) {
             return Check::Known(Ok(Granted { user: None, fields }));
         }
@@ -109,7 +98,7 @@ impl Question {
             Ok(Answer::Refused(refusal)) => Err(Denied::Answered(Box::new(refusal))),
             Err(Trouble::Other(Error::ClientGone)) => Err(Denied::Failed(Error::ClientGone)),
             Err(trouble) => {
-                self.verdicts.endpoints.complain(worker.now_ms(), &asked.name, trouble);
+                self.verdicts.complaints.of_endpoint(&asked.name, trouble.name(), worker.now_ms());
                 Err(Denied::Failed(Error::AuthUnavailable))
             }
         }
@@ -118,22 +107,7 @@ impl Question {
     fn remember(&self, worker: &Worker, cache: Duration, fields: &[u8]) {
         if let Some(key) = self.key {
             let until_ms = worker.now_ms().saturating_add(cache.as_millis() as u64);
-            self.verdicts.endpoints.known.borrow_mut().remember(key, fields, until_ms);
-        }
-    }
-}
-
-impl Notes {
-    /// Says that the endpoint of the provider `name` gave no verdict, unless that was said a moment ago: every request that is
-    /// denied has its own line in the access log.
-    fn complain(&self, now_ms: u64, name: &str, trouble: Trouble) {
-        if now_ms >= self.quiet_until_ms.get() {
-            self.quiet_until_ms.set(now_ms + QUIET_MS);
-            tracing::warn!(
-                provider = name,
-                why = trouble.name(),
-                "an endpoint gave no verdict: nobody is let in"
-            );
+            self.verdicts.endpoints.borrow_mut().remember(key, fields, until_ms);
         }
     }
 }

@@ -3,6 +3,7 @@
 //! * `basic`: users and passwords, whose hashes are computed on threads of their own; `verdicts` remembers what came of it.
 //! * `bearer`: tokens.
 //! * `forward`: an endpoint that is asked.
+//! * `complaints`: what the log says when it cannot be found out.
 //!
 //! What can be said at once is said by [`check`]; the rest waits as [`Pending`]. Whoever cannot be shown to be allowed is
 //! denied.
@@ -10,6 +11,7 @@
 mod authorization;
 mod basic;
 mod bearer;
+mod complaints;
 mod forward;
 mod verdicts;
 

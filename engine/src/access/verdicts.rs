@@ -28,7 +28,8 @@ pub(crate) struct Verdicts {
     /// What passwords were.
     pub(super) passwords: Passwords,
     /// What endpoints answered.
-    pub(super) endpoints: super::forward::Notes,
+    pub(super) endpoints: RefCell<super::forward::Known>,
+    pub(super) complaints: super::complaints::Complaints,
 }
 
 /// The process's key, so that what is remembered tells nothing of passwords. `None` where the system gives no random bytes:
@@ -166,14 +167,13 @@ impl Drop for Wait<'_> {
 
 /// A password that is being hashed.
 struct Hashing {
+    /// While it lives, somebody waits: what nobody waits for any longer is not hashed.
     coming: Coming<bool>,
     user: Option<Arc<str>>,
     outcome: OnceCell<Option<Verdict>>,
     crowd: Arc<Crowd>,
     /// What calls the crowd.
     waker: Waker,
-    /// While it lives, somebody waits: what nobody waits for any longer is not hashed.
-    _wanted: Arc<()>,
 }
 
 impl std::fmt::Debug for Hashing {
@@ -185,13 +185,10 @@ impl std::fmt::Debug for Hashing {
 impl Hashing {
     fn begin(asked: Asked, threads: &Threads) -> Result<Self, Full> {
         let Asked { user, hash, password } = asked;
-        let wanted = Arc::new(());
-        let still_wanted = Arc::downgrade(&wanted);
-        let work = move || still_wanted.strong_count() > 0 && hash.verify(password.as_bytes());
-        let coming = threads.run(work)?;
+        let coming = threads.run(move || hash.verify(password.as_bytes()))?;
         let crowd = Arc::<Crowd>::default();
         let waker = Waker::from(crowd.clone());
-        Ok(Self { coming, user, outcome: OnceCell::new(), crowd, waker, _wanted: wanted })
+        Ok(Self { coming, user, outcome: OnceCell::new(), crowd, waker })
     }
 
     fn poll(&self, cx: &Context<'_>) -> Poll<Option<Verdict>> {
@@ -417,9 +414,8 @@ mod tests {
     fn who_goes_leaves_nothing_behind() {
         let (passwords, threads) = (Passwords::default(), Threads::new("test", 9));
         let gone = passwords.hash(key(1), asked(Some("alice"), "U*U"), &threads).unwrap();
-        let wanted = Arc::downgrade(&gone.hashing._wanted);
         drop(gone);
-        assert!(passwords.running.borrow().is_empty() && wanted.upgrade().is_none());
+        assert!(passwords.running.borrow().is_empty());
         threads.start(1).unwrap();
         let next = passwords.hash(key(1), asked(Some("alice"), "U*U"), &threads).unwrap();
         assert_eq!(outcome(&next), Some(alice()));

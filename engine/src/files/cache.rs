@@ -12,6 +12,8 @@ use super::form::Form;
 
 /// How long what was read is good, in milliseconds; then somebody looks at the file again.
 pub(super) const FRESH_MS: u64 = 1000;
+/// How old what was read may be, in milliseconds, for others to get it while somebody looks.
+const SHARED_MS: u64 = 2 * FRESH_MS;
 /// What a worker's cache takes at most, in bytes.
 const CACHE_BYTES: usize = 16 * 1024 * 1024;
 /// How many files are in it at most.
@@ -23,8 +25,9 @@ const ENTRY_BYTES: usize = 256;
 pub(super) enum Hit {
     /// It can be sent.
     Fresh(Rc<Form>),
-    /// It can be sent once it was looked at again, which the caller does. Until then others get it as it is.
-    Stale(Rc<Form>),
+    /// It can be sent once it was looked at again, which the caller does. When it was found to be so, in milliseconds since the
+    /// process started. Others get it as it is until then, if that is not long ago.
+    Stale(Rc<Form>, u64),
 }
 
 /// A worker's cache.
@@ -70,13 +73,14 @@ impl Cache {
         let coding =
             if entry.siblings.any() { preference().choose(entry.siblings) } else { Coding::Identity };
         let kept = entry.forms.get(coding.index())?.as_ref()?;
-        let is_fresh = |since: &Cell<u64>| now_ms.saturating_sub(since.get()) < FRESH_MS;
+        let is_within = |since: &Cell<u64>, ms: u64| now_ms.saturating_sub(since.get()) < ms;
         let form = kept.form.clone();
-        if is_fresh(&kept.seen_ms) || is_fresh(&kept.looked_ms) {
+        let is_looked_at = is_within(&kept.looked_ms, FRESH_MS) && is_within(&kept.seen_ms, SHARED_MS);
+        if is_within(&kept.seen_ms, FRESH_MS) || is_looked_at {
             return Some(Hit::Fresh(form));
         }
         kept.looked_ms.set(now_ms);
-        Some(Hit::Stale(form))
+        Some(Hit::Stale(form, kept.seen_ms.get()))
     }
 
     /// It was found to be as it is kept, at `now_ms`.
@@ -175,7 +179,7 @@ mod tests {
     fn hit(cache: &mut Cache, key: &[u8], accepts: &[u8], now_ms: u64) -> (&'static str, u64) {
         match cache.get(key, || preference(accepts), now_ms) {
             Some(Hit::Fresh(form)) => ("fresh", form.length()),
-            Some(Hit::Stale(form)) => ("stale", form.length()),
+            Some(Hit::Stale(form, _)) => ("stale", form.length()),
             None => ("none", 0),
         }
     }
@@ -190,8 +194,14 @@ mod tests {
         assert_eq!(hit(&mut cache, b"a", b"", 1000 + FRESH_MS + 1), ("fresh", 5));
         // Whoever looked did not come back.
         assert_eq!(hit(&mut cache, b"a", b"", 1000 + 2 * FRESH_MS), ("stale", 5));
+        // It is too old by now for anybody to get it unseen.
+        assert_eq!(hit(&mut cache, b"a", b"", 1000 + 2 * FRESH_MS + 1), ("stale", 5));
         cache.renew(b"a", &form, 1000 + 2 * FRESH_MS);
         assert_eq!(hit(&mut cache, b"a", b"", 1000 + 3 * FRESH_MS - 1), ("fresh", 5));
+        // Nobody asked for it in a long time.
+        let later = 1000 + 100 * FRESH_MS;
+        assert_eq!(hit(&mut cache, b"a", b"", later), ("stale", 5));
+        assert_eq!(hit(&mut cache, b"a", b"", later + 1), ("stale", 5));
         cache.forget(b"a");
         assert_eq!(hit(&mut cache, b"a", b"", 1000), ("none", 0));
     }

@@ -49,6 +49,15 @@ impl Siblings {
         self.brotli || self.gzip
     }
 
+    /// It has none in this coding.
+    pub(super) fn lose(&mut self, coding: Coding) {
+        match coding {
+            Coding::Identity => {}
+            Coding::Brotli => self.brotli = false,
+            Coding::Gzip => self.gzip = false,
+        }
+    }
+
     /// Whether the file, or its sibling, can be sent so.
     pub(super) fn have(self, coding: Coding) -> bool {
         match coding {
@@ -106,8 +115,14 @@ impl Preference {
 fn read(member: &[u8]) -> (&[u8], Quality) {
     let mut parts = member.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
     let name = parts.next().unwrap_or_default();
-    let weight = parts.find_map(|part| part.strip_prefix(b"q=").or_else(|| part.strip_prefix(b"Q=")));
+    let weight = parts.find_map(weight);
     (name, weight.map_or(1000, |weight| thousandths(weight).unwrap_or(0)))
+}
+
+/// What a parameter says, if it is the weight. Spaces around the `=` are not allowed; whoever writes them means it all the same.
+fn weight(parameter: &[u8]) -> Option<&[u8]> {
+    let rest = parameter.strip_prefix(b"q").or_else(|| parameter.strip_prefix(b"Q"))?;
+    rest.trim_ascii().strip_prefix(b"=").map(<[u8]>::trim_ascii)
 }
 
 /// RFC 9110 section 12.4.2: 0 to 1, with up to three digits behind the point.
@@ -149,6 +164,8 @@ mod tests {
             ("br;q=0, gzip;q=0.000", Coding::Identity, Coding::Identity),
             ("*", Coding::Brotli, Coding::Gzip),
             ("*;q=0", Coding::Identity, Coding::Identity),
+            ("br;q = 0, gzip ; Q= 0.5", Coding::Gzip, Coding::Gzip),
+            ("gzip;q = 0", Coding::Identity, Coding::Identity),
             ("br;q=0, *", Coding::Gzip, Coding::Gzip),
             ("identity, gzip;q=0.5", Coding::Identity, Coding::Identity),
             ("identity;q=0.5, gzip;q=1.0", Coding::Gzip, Coding::Gzip),

@@ -12,13 +12,14 @@ use super::form::{Content, Form, content_type};
 use super::range::Ranges;
 use crate::error::Error;
 use crate::net::buf::{BUF_BYTES, Buf, BufPool};
-use crate::net::file::OpenFile;
+use crate::net::file::{OpenFile, Status};
 use crate::outgoing::write_growing;
 use crate::respond::{self, Asker};
 use crate::terms::Edits;
 
 /// What most heads take at most, in bytes: a body for which so much less than a small buffer is enough goes with its head.
 const HEAD_BYTES: usize = 1024;
+const CONTENT_TYPE: &str = "Content-Type";
 /// The length of the text between the parts of a body, in digits.
 const BOUNDARY_DIGITS: usize = 20;
 
@@ -28,6 +29,8 @@ pub(crate) struct Delivery {
     shape: Shape,
     /// What is left of the body.
     plan: Plan,
+    /// Bytes were read of the open file, and nobody has seen since then whether they are those of one version.
+    unconfirmed: bool,
 }
 
 /// Which response it is.
@@ -46,6 +49,8 @@ enum Shape {
 #[derive(Default)]
 struct Plan {
     now: Piece,
+    /// The byte of the file at which it began, if it is a part of that.
+    since: u64,
     /// What follows, the last one first.
     then: Vec<Piece>,
 }
@@ -73,6 +78,8 @@ pub(super) enum Filled {
     End,
     /// What comes next has to be waited for.
     Wait(Missing),
+    /// All is there. Before the last of it goes, [`confirm`](Delivery::confirm) is to be told what the file is by now.
+    Unconfirmed(Arc<OpenFile>),
 }
 
 /// Bytes of a file that are not at hand.
@@ -84,11 +91,16 @@ pub(super) struct Missing {
 }
 
 impl Delivery {
-    /// What a request under these conditions gets.
+    /// What a request under these conditions gets. `changes` are made to what the file's fields say.
     ///
     /// # Errors
     /// `PreconditionFailed` or `RangeNotSatisfiable`.
-    pub(super) fn new(form: Rc<Form>, conditions: &Conditions<'_>, method: Method) -> Result<Self, Error> {
+    pub(super) fn new(
+        form: Rc<Form>,
+        conditions: &Conditions<'_>,
+        method: Method,
+        changes: &Edits,
+    ) -> Result<Self, Error> {
         let length = form.length();
         let is_get = method == Method::Get;
         let shape = match conditions.judge(&form.validators, length, is_get) {
@@ -96,7 +108,7 @@ impl Delivery {
             Verdict::Unsatisfiable => return Err(Error::RangeNotSatisfiable),
             Verdict::NotModified => Shape::NotModified,
             Verdict::Parts(Ranges::One(span)) => Shape::Part(span),
-            Verdict::Parts(Ranges::Several(spans)) => return Ok(Self::of_parts(form, spans)),
+            Verdict::Parts(Ranges::Several(spans)) => return Ok(Self::of_parts(form, spans, changes)),
             Verdict::Whole | Verdict::Parts(_) => Shape::Whole,
         };
         let span = match &shape {
@@ -104,25 +116,32 @@ impl Delivery {
             Shape::Part(span) => span.clone(),
             _ => 0..0,
         };
-        Ok(Self { form, shape, plan: Plan { now: Piece::Span(span), then: Vec::new() } })
+        let plan = Plan { since: span.start, now: Piece::Span(span), then: Vec::new() };
+        Ok(Self { form, shape, plan, unconfirmed: false })
     }
 
-    /// RFC 9110 section 14.6.
-    fn of_parts(form: Rc<Form>, spans: Vec<Range<u64>>) -> Self {
+    /// RFC 9110 section 14.6. Each part has its Content-Type, or what is set in its place.
+    fn of_parts(form: Rc<Form>, spans: Vec<Range<u64>>, changes: &Edits) -> Self {
         let boundary: String = (0..BOUNDARY_DIGITS).map(|_| fastrand::digit(16)).collect();
-        let media = content_type(form.media, form.is_text);
+        let media = if changes.changes(CONTENT_TYPE.as_bytes()) {
+            let lines = set_lines(changes, None);
+            lines_of(&lines).filter(|line| is_content_type(line)).flatten().copied().collect()
+        } else {
+            format!("{CONTENT_TYPE}: {}\r\n", content_type(form.media, form.is_text)).into_bytes()
+        };
         let mut pieces = Vec::with_capacity(2 * spans.len() + 1);
         for span in spans {
             let range = content_range(&span, form.length());
-            let head = format!("\r\n--{boundary}\r\nContent-Type: {media}\r\nContent-Range: {range}\r\n\r\n");
-            pieces.push(Piece::Text(head.into_bytes(), 0));
+            let begin = format!("\r\n--{boundary}\r\n");
+            let end = format!("Content-Range: {range}\r\n\r\n");
+            pieces.push(Piece::Text([begin.as_bytes(), &media, end.as_bytes()].concat(), 0));
             pieces.push(Piece::Span(span));
         }
         pieces.push(Piece::Text(format!("\r\n--{boundary}--\r\n").into_bytes(), 0));
         let body_bytes = pieces.iter().map(Piece::left).sum();
         pieces.reverse();
-        let plan = Plan { now: Piece::default(), then: pieces };
-        Self { form, shape: Shape::Parts { boundary, body_bytes }, plan }
+        let plan = Plan { then: pieces, ..Plan::default() };
+        Self { form, shape: Shape::Parts { boundary, body_bytes }, plan, unconfirmed: false }
     }
 
     /// The status.
@@ -134,8 +153,8 @@ impl Delivery {
         }
     }
 
-    /// A buffer with the head in it, and room for as much of the body as there is, or as goes at once. `changes` are made to what
-    /// a file's fields say.
+    /// A buffer with the head in it, and room for as much of the body as there is, or as goes at once. `changes` are those of
+    /// [`new`](Self::new).
     pub(crate) fn begin(&self, pool: &BufPool, asker: &Asker<'_>, changes: &Edits) -> Buf {
         let left: u64 = self.plan.then.iter().map(Piece::left).sum::<u64>() + self.plan.now.left();
         let is_small = left <= (BUF_BYTES - HEAD_BYTES) as u64;
@@ -149,8 +168,10 @@ impl Delivery {
         encode::status_line(sink, status, reason(status));
         for field in self.form.fields.iter().filter(|field| status != 304 || field.is_for_304) {
             // Of several parts each has its own.
-            let is_elsewhere = matches!(self.shape, Shape::Parts { .. }) && field.name == "Content-Type";
-            if !is_elsewhere && !changes.changes(field.name.as_bytes()) {
+            let is_elsewhere = matches!(self.shape, Shape::Parts { .. }) && field.name == CONTENT_TYPE;
+            // What else a response varies by is said besides: a cache has to know of both.
+            let is_changed = field.name != "Vary" && changes.changes(field.name.as_bytes());
+            if !is_elsewhere && !is_changed {
                 sink.put(&field.line);
             }
         }
@@ -169,7 +190,13 @@ impl Delivery {
                 encode::framing(sink, Framing::Length(*body_bytes));
             }
         }
-        changes.write(sink, asker.request_id);
+        match &self.shape {
+            Shape::Parts { .. } if changes.changes(CONTENT_TYPE.as_bytes()) => {
+                let lines = set_lines(changes, asker.request_id);
+                lines_of(&lines).filter(|line| !is_content_type(line)).for_each(|line| sink.put(line));
+            }
+            _ => changes.write(sink, asker.request_id),
+        }
         sink.put(respond::connection(asker.close, asker.version));
         encode::field(sink, b"Date", asker.date);
         if asker.via {
@@ -181,13 +208,13 @@ impl Delivery {
     /// Fills the room behind what `out` holds with the body, as far as that is at hand.
     ///
     /// # Errors
-    /// The system's, or that the file has become shorter.
+    /// The system's.
     pub(super) fn fill(&mut self, out: &mut Buf) -> io::Result<Filled> {
         loop {
             if self.plan.now.left() == 0 {
                 match self.plan.then.pop() {
-                    Some(next) => self.plan.now = next,
-                    None => return Ok(Filled::End),
+                    Some(next) => self.plan.begin(next),
+                    None => return self.end(),
                 }
             }
             if out.spare() == 0 {
@@ -197,6 +224,22 @@ impl Delivery {
                 return Ok(Filled::Wait(missing));
             }
         }
+    }
+
+    fn end(&self) -> io::Result<Filled> {
+        match &self.form.content {
+            Content::File(source) if self.unconfirmed => Ok(Filled::Unconfirmed(source.file()?.clone())),
+            _ => Ok(Filled::End),
+        }
+    }
+
+    /// The file is like `now` after all of its bytes were read.
+    ///
+    /// # Errors
+    /// That it has changed: what was read may be of two versions.
+    pub(super) fn confirm(&mut self, now: &Status) -> io::Result<()> {
+        self.unconfirmed = false;
+        if self.form.status.has_bytes_of(now) { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
     }
 
     /// Adds some of the present piece to `out`, which has room.
@@ -210,16 +253,28 @@ impl Delivery {
                 let (from, to) = (span.start as usize, span.end as usize);
                 span.start += copy(bytes.get(from..to).ok_or_else(shorter)?, out) as u64;
             }
-            (Piece::Span(span), Content::File(file)) => {
-                let bytes = span.end - span.start;
+            (Piece::Span(span), Content::File(source)) => {
+                let (file, bytes) = (source.file()?, span.end - span.start);
+                self.unconfirmed = true;
                 match file.read_at_once(out, span.start, bytes)? {
-                    Some(0) => return Err(shorter()),
-                    Some(n) => span.start += n as u64,
+                    Some(n) => span.start += n.get() as u64,
                     None => return Ok(Some(Missing { file: file.clone(), at: span.start, bytes })),
                 }
             }
         }
         Ok(None)
+    }
+
+    /// The last `bytes` that were added are not sent, and come again. `false` when that cannot be: they are not all of the piece that
+    /// was added to last.
+    pub(super) fn take_back(&mut self, bytes: u64) -> bool {
+        match &mut self.plan.now {
+            Piece::Span(span) if span.start - self.plan.since >= bytes => {
+                span.start -= bytes;
+                true
+            }
+            _ => false,
+        }
     }
 
     /// The bytes that were missing came.
@@ -237,6 +292,15 @@ impl Delivery {
     }
 }
 
+impl Plan {
+    fn begin(&mut self, piece: Piece) {
+        if let Piece::Span(span) = &piece {
+            self.since = span.start;
+        }
+        self.now = piece;
+    }
+}
+
 impl Piece {
     /// In bytes.
     fn left(&self) -> u64 {
@@ -245,6 +309,22 @@ impl Piece {
             Self::Text(text, from) => (text.len() - from) as u64,
         }
     }
+}
+
+/// The fields that `changes` sets, as lines.
+fn set_lines(changes: &Edits, request_id: Option<&str>) -> Vec<u8> {
+    let mut lines = Vec::new();
+    changes.append(&mut lines, request_id);
+    lines
+}
+
+fn lines_of(lines: &[u8]) -> impl Iterator<Item = &[u8]> {
+    lines.split_inclusive(|&byte| byte == b'\n')
+}
+
+fn is_content_type(line: &[u8]) -> bool {
+    let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
+    name.eq_ignore_ascii_case(CONTENT_TYPE.as_bytes())
 }
 
 /// Copies as much as there is room for; says how much that was.
@@ -280,10 +360,11 @@ mod tests {
     use crate::files::form::WHOLE_BYTES_MAX;
     use crate::files::look::{Look, Seen};
     use ringway_wire::{Limits, Progress, RequestHead};
-    use std::fs::{self, File, FileTimes};
-    use std::time::{Duration, UNIX_EPOCH};
+    use std::fs::{self, File};
 
-    const TAG: &str = "\"2ebc8d00.0-1a\"";
+    const TAG: &str = "\"2ebc8d00.5-7-1a\"";
+    /// When the file was changed, in seconds since 1970.
+    const MODIFIED_S: u32 = 784_108_800;
 
     fn asker(method: Method) -> Asker<'static> {
         let date = b"Sun, 06 Nov 1994 08:49:37 GMT";
@@ -294,13 +375,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.txt");
         fs::write(&path, content).unwrap();
-        let times = FileTimes::new().set_modified(UNIX_EPOCH + Duration::from_secs(784_108_800));
-        File::options().write(true).open(&path).unwrap().set_times(times).unwrap();
         let look = Look { folder: folder.path().into(), name: b"a.txt".to_vec(), ..Look::default() };
         match look.run() {
-            Ok(Seen::File(form)) => (Rc::new(form), folder),
+            Ok(Seen::File(form)) => (Rc::new(as_if_old(form)), folder),
             other => panic!("{other:?}"),
         }
+    }
+
+    /// The file as it would be, had it been there for long.
+    fn as_if_old(form: Form) -> Form {
+        let then = i64::from(MODIFIED_S);
+        let status = Status { inode: 7, modified: (then, 0), changed: (then, 5), ..form.status };
+        Form::of(b"a.txt", (form.coding, form.siblings), form.content, status)
     }
 
     /// The whole response, written with buffers of any size.
@@ -310,7 +396,8 @@ mod tests {
         let mut head = RequestHead::new();
         assert!(matches!(head.read(&mut bytes, &Limits::default()), Ok(Progress::Done(_))), "{request}");
         let conditions = Conditions::new(&head.fields, &bytes);
-        let mut delivery = Delivery::new(form, &conditions, head.method())?;
+        let status = form.status;
+        let mut delivery = Delivery::new(form, &conditions, head.method(), &Edits::default())?;
         let mut out = delivery.begin(&BufPool::default(), &asker(head.method()), &Edits::default());
         let mut response = Vec::new();
         loop {
@@ -320,6 +407,7 @@ mod tests {
             match filled {
                 Filled::End => return Ok(response),
                 Filled::Room => {}
+                Filled::Unconfirmed(_) => delivery.confirm(&status).unwrap(),
                 Filled::Wait(Missing { file, at, bytes }) => {
                     let mut read = vec![0; out.spare().min(bytes as usize)];
                     let n = file.read_at(&mut read, at).unwrap();
@@ -404,11 +492,39 @@ mod tests {
     }
 
     #[test]
+    fn what_is_taken_back_comes_again() {
+        let content: Vec<u8> = (0..2 * WHOLE_BYTES_MAX as u32).map(|n| (n % 251) as u8).collect();
+        let (form, _folder) = form(&content);
+        let part = 1000..WHOLE_BYTES_MAX;
+        let plan = Plan { since: part.start, now: Piece::Span(part.clone()), then: Vec::new() };
+        let mut delivery = Delivery { form, shape: Shape::Part(part), plan, unconfirmed: false };
+        let mut out = BufPool::default().take();
+        let _ = delivery.fill(&mut out).unwrap();
+        let filled = out.len() as u64;
+        assert!(!delivery.take_back(filled + 1));
+        assert!(delivery.take_back(filled));
+        out.clear();
+        let _ = delivery.fill(&mut out).unwrap();
+        assert!(content[1000..].starts_with(out.filled()));
+    }
+
+    #[test]
+    fn what_changed_meanwhile_is_not_confirmed() {
+        let (form, _folder) = form(b"abc");
+        let status = form.status;
+        let (shape, plan) = (Shape::Whole, Plan::default());
+        let mut delivery = Delivery { form, shape, plan, unconfirmed: true };
+        assert!(delivery.confirm(&status).is_ok());
+        assert!(delivery.confirm(&Status { modified: (1, 2), ..status }).is_err());
+    }
+
+    #[test]
     fn a_file_that_becomes_shorter_ends_in_an_error() {
         let (form, folder) = form(&vec![1; 2 * WHOLE_BYTES_MAX as usize]);
         let (mut bytes, mut head) = (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), RequestHead::new());
         assert!(matches!(head.read(&mut bytes, &Limits::default()), Ok(Progress::Done(_))));
-        let mut delivery = Delivery::new(form, &Conditions::new(&head.fields, &bytes), Method::Get).unwrap();
+        let conditions = Conditions::new(&head.fields, &bytes);
+        let mut delivery = Delivery::new(form, &conditions, Method::Get, &Edits::default()).unwrap();
         let path = folder.path().join("a.txt");
         File::options().write(true).open(path).unwrap().set_len(10).unwrap();
         let mut out = BufPool::default().take_bulk();
@@ -416,7 +532,6 @@ mod tests {
         loop {
             rounds += 1;
             match delivery.fill(&mut out) {
-                Err(error) => break assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof),
                 Ok(Filled::Wait(Missing { file, at, bytes })) => {
                     let mut read = vec![0; bytes as usize];
                     let n = file.read_at(&mut read, at).unwrap();
@@ -424,7 +539,7 @@ mod tests {
                         break;
                     }
                 }
-                Ok(_) => panic!("it is not whole"),
+                other => panic!("it is not whole: {other:?}"),
             }
             assert!(rounds < 5);
         }

@@ -7,8 +7,9 @@ use std::time::SystemTime;
 use super::coding::{Coding, Siblings};
 use super::look::Known;
 use super::media;
-use super::validators::{self, Validators};
+use super::validators::Validators;
 use crate::net::file::{OpenFile, Status};
+use crate::threads::Threads;
 
 /// What is longer, in bytes, is read when it is sent. What is not is read whole and can be kept.
 pub(super) const WHOLE_BYTES_MAX: u64 = 128 * 1024;
@@ -21,8 +22,6 @@ pub(super) struct Form {
     pub(super) coding: Coding,
     pub(super) siblings: Siblings,
     pub(super) status: Status,
-    /// Its times tell that it is as it was, when they are; see [`validators::is_settled`].
-    pub(super) settled: bool,
     pub(super) validators: Validators,
     pub(super) media: &'static str,
     pub(super) is_text: bool,
@@ -52,7 +51,38 @@ pub(super) enum Content {
     /// All of them, as they were at one moment.
     Whole(Box<[u8]>),
     /// They are read from here.
-    File(Arc<OpenFile>),
+    File(Source),
+}
+
+/// An open file. The last to close one that was deleted has the kernel free all that it took, which is not for a worker to wait for.
+#[derive(Debug)]
+pub(super) struct Source {
+    /// Until it is closed.
+    file: Option<Arc<OpenFile>>,
+    /// Who closes it.
+    closers: Option<Threads>,
+}
+
+impl Source {
+    fn new(file: OpenFile) -> Self {
+        Self { file: Some(Arc::new(file)), closers: None }
+    }
+
+    /// The file.
+    ///
+    /// # Errors
+    /// None, as long as it is not dropped.
+    pub(super) fn file(&self) -> io::Result<&Arc<OpenFile>> {
+        self.file.as_ref().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        if let Some((closers, file)) = self.closers.take().zip(self.file.take()) {
+            closers.let_go(file);
+        }
+    }
 }
 
 impl Form {
@@ -69,12 +99,20 @@ impl Form {
         status: Status,
     ) -> io::Result<Self> {
         let (content, status) = contents(file, status)?;
-        let now = SystemTime::now();
-        let validators = Validators::new(&status, coding, now);
+        Ok(Self::of(name, (coding, siblings), content, status))
+    }
+
+    /// What is sent of a file that has this status now.
+    pub(super) fn of(
+        name: &[u8],
+        (coding, siblings): (Coding, Siblings),
+        content: Content,
+        status: Status,
+    ) -> Self {
+        let validators = Validators::new(&status, coding, SystemTime::now());
         let (media, is_text) = media::content_type(name);
         let fields = fields(&validators, media, is_text, coding, siblings);
-        let settled = validators::is_settled(&status, now);
-        Ok(Self { coding, siblings, status, settled, validators, media, is_text, fields, content })
+        Self { coding, siblings, status, validators, media, is_text, fields, content }
     }
 
     /// In bytes.
@@ -82,9 +120,17 @@ impl Form {
         self.status.length
     }
 
-    /// What a look must find for this to be still what is sent.
-    pub(super) fn known(&self) -> Known {
-        Known { coding: self.coding, siblings: self.siblings, status: self.status }
+    /// What a look must find for this to be still what is sent; `None` where it may have changed and look the same.
+    pub(super) fn known(&self) -> Option<Known> {
+        let Self { coding, siblings, status, .. } = *self;
+        self.validators.strong.then_some(Known { coding, siblings, status })
+    }
+
+    /// Has `closers` close what is open of it.
+    pub(super) fn closed_by(&mut self, closers: &Threads) {
+        if let Content::File(source) = &mut self.content {
+            source.closers = Some(closers.clone());
+        }
     }
 
     /// Moves the bytes into memory of this thread's: what another one has allocated, and is let go here, would be that one's
@@ -121,7 +167,7 @@ fn contents(file: OpenFile, mut status: Status) -> io::Result<(Content, Status)>
         }
         status = after;
     }
-    Ok((Content::File(Arc::new(file)), status))
+    Ok((Content::File(Source::new(file)), status))
 }
 
 /// The bytes, if they are as many.

@@ -9,6 +9,7 @@ use super::form::Form;
 use super::name::Asks;
 use crate::error::Error;
 use crate::net::file::{Folder, Kind, OpenFile, Status};
+use crate::threads::Threads;
 
 /// What is served for a folder: the first of them that is there.
 const INDEXES: [&str; 2] = ["index.html", "index.htm"];
@@ -43,6 +44,16 @@ pub(super) enum Seen {
     File(Form),
 }
 
+impl Seen {
+    /// Has `closers` close what is open of it.
+    pub(super) fn closed_by(mut self, closers: &Threads) -> Self {
+        if let Self::File(form) = &mut self {
+            form.closed_by(closers);
+        }
+        self
+    }
+}
+
 impl Look {
     /// Looks. The folder itself is looked up each time: it may be a link that a deployment moves.
     ///
@@ -54,29 +65,42 @@ impl Look {
 
     fn find(&self) -> io::Result<Seen> {
         let folder = Folder::open(&self.folder)?;
-        let Some((name, file, status)) = self.open(&folder)? else { return Ok(Seen::Folder) };
-        let sibling = |coding| regular(&folder, &[&name[..], Coding::extension(coding)].concat());
-        let (brotli, gzip) = (sibling(Coding::Brotli), sibling(Coding::Gzip));
-        let siblings = Siblings { brotli: brotli.is_some(), gzip: gzip.is_some() };
-        let coding = self.preference.choose(siblings);
-        let chosen = match coding {
-            Coding::Identity => None,
-            Coding::Brotli => brotli,
-            Coding::Gzip => gzip,
-        };
-        let (file, status) = chosen.unwrap_or((file, status));
-        if self.known == Some(Known { coding, siblings, status }) {
-            return Ok(Seen::Same);
+        let Some((name, status)) = self.file(&folder)? else { return Ok(Seen::Folder) };
+        let (brotli, gzip) = (
+            sibling(&folder, &name, Coding::Brotli, &status)?,
+            sibling(&folder, &name, Coding::Gzip, &status)?,
+        );
+        let mut siblings = Siblings { brotli: brotli.is_some(), gzip: gzip.is_some() };
+        loop {
+            let coding = self.preference.choose(siblings);
+            let chosen = match coding {
+                Coding::Identity => None,
+                Coding::Brotli => brotli,
+                Coding::Gzip => gzip,
+            };
+            let status = chosen.unwrap_or(status);
+            if self.known == Some(Known { coding, siblings, status }) {
+                return Ok(Seen::Same);
+            }
+            match open(&folder, &with_extension(&name, coding)) {
+                Ok((file, status)) => {
+                    return Form::read(&name, coding, siblings, file, status).map(Seen::File);
+                }
+                // It cannot be read, or has gone meanwhile.
+                Err(error) if coding != Coding::Identity && is_as_good_as_none(&error) => {
+                    siblings.lose(coding)
+                }
+                Err(error) => return Err(error),
+            }
         }
-        Form::read(&name, coding, siblings, file, status).map(Seen::File)
     }
 
-    /// The file, with its name; `None` for a folder.
-    fn open(&self, folder: &Folder) -> io::Result<Option<(Vec<u8>, OpenFile, Status)>> {
+    /// The name of the file, and what it is; `None` for a folder.
+    fn file(&self, folder: &Folder) -> io::Result<Option<(Vec<u8>, Status)>> {
         if self.asks == Asks::Named {
-            let (file, status) = open(folder, &self.name)?;
+            let status = status(folder, &self.name)?;
             return match status.kind {
-                Kind::Regular => Ok(Some((self.name.clone(), file, status))),
+                Kind::Regular => Ok(Some((self.name.clone(), status))),
                 Kind::Folder => Ok(None),
                 Kind::Other => Err(io::ErrorKind::NotFound.into()),
             };
@@ -84,8 +108,8 @@ impl Look {
         for index in INDEXES {
             let below: &[u8] = if self.name.is_empty() { b"" } else { b"/" };
             let name = [&self.name, below, index.as_bytes()].concat();
-            match open(folder, &name) {
-                Ok((file, status)) if status.kind == Kind::Regular => return Ok(Some((name, file, status))),
+            match status(folder, &name) {
+                Ok(status) if status.kind == Kind::Regular => return Ok(Some((name, status))),
                 Err(error) if error_of(&error) != Error::NotFound => return Err(error),
                 _ => {}
             }
@@ -94,15 +118,37 @@ impl Look {
     }
 }
 
-fn open(folder: &Folder, name: &[u8]) -> io::Result<(OpenFile, Status)> {
-    let file = folder.open_beneath(&CString::new(name)?)?;
-    let status = file.status()?;
-    Ok((file, status))
+fn status(folder: &Folder, name: &[u8]) -> io::Result<Status> {
+    folder.status_beneath(&CString::new(name)?)
 }
 
-/// A sibling, where it can be read. One that cannot is as good as none.
-fn regular(folder: &Folder, name: &[u8]) -> Option<(OpenFile, Status)> {
-    open(folder, name).ok().filter(|(_, status)| status.kind == Kind::Regular)
+/// Opens what was a file when it was looked at.
+fn open(folder: &Folder, name: &[u8]) -> io::Result<(OpenFile, Status)> {
+    let opened = folder.open_beneath(&CString::new(name)?)?;
+    if opened.1.kind == Kind::Regular { Ok(opened) } else { Err(io::ErrorKind::NotFound.into()) }
+}
+
+/// The sibling of the file `name` in this coding. One that is older than the file, which is like `of`, was made of another version.
+/// Whole seconds count: tools that give a sibling the time of its file cut the rest off.
+fn sibling(folder: &Folder, name: &[u8], coding: Coding, of: &Status) -> io::Result<Option<Status>> {
+    match status(folder, &with_extension(name, coding)) {
+        Ok(status) => {
+            let is_sibling = status.kind == Kind::Regular && status.modified.0 >= of.modified.0;
+            Ok(Some(status).filter(|_| is_sibling))
+        }
+        Err(error) if is_as_good_as_none(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn with_extension(name: &[u8], coding: Coding) -> Vec<u8> {
+    [name, coding.extension()].concat()
+}
+
+/// Whether a sibling of which the system says this is as good as none. Where it has no more descriptors, nobody knows whether there
+/// is one; without it, a cache would give the file itself to all.
+fn is_as_good_as_none(error: &io::Error) -> bool {
+    error_of(error) != Error::FilesBusy
 }
 
 /// What a client is told of an error of the system's: that a link leads out of the folder is nobody's business.
@@ -233,19 +279,50 @@ mod tests {
     fn what_is_known_is_not_read_again() {
         let folder = folder(&["a"]);
         let path = folder.path().join("a");
-        let set = |time| {
-            File::options().write(true).open(&path).unwrap().set_times(FileTimes::new().set_modified(time))
-        };
-        set(SystemTime::now() - Duration::from_secs(3600)).unwrap();
+        set_modified(&path, 3600);
         let mut look = look(folder.path(), "a", Asks::Named, "");
-        let Ok(Seen::File(form)) = look.run() else { panic!("there is a file") };
+        let Ok(Seen::File(mut form)) = look.run() else { panic!("there is a file") };
         // It was made a moment ago, so it may change unseen.
-        assert!(!form.settled && form.validators.strong);
-        look.known = Some(form.known());
+        assert_eq!(form.known(), None);
+        form.validators.strong = true;
+        look.known = form.known();
         assert!(matches!(look.run(), Ok(Seen::Same)));
         fs::write(&path, "b").unwrap();
-        set(SystemTime::now() - Duration::from_secs(3600)).unwrap();
+        set_modified(&path, 3600);
         assert!(matches!(look.run(), Ok(Seen::File(_))));
+    }
+
+    /// The file changed so many seconds ago.
+    fn set_modified(path: &Path, ago_s: u64) {
+        let times = FileTimes::new().set_modified(SystemTime::now() - Duration::from_secs(ago_s));
+        File::options().write(true).open(path).unwrap().set_times(times).unwrap();
+    }
+
+    #[test]
+    fn a_sibling_of_an_older_version_is_none() {
+        let folder = folder(&["a", "a.br", "a.gz"]);
+        let siblings = || {
+            let looked = look(folder.path(), "a", Asks::Named, "br, gzip").run();
+            let Ok(Seen::File(form)) = looked else { panic!("there is a file") };
+            (form.siblings.brotli, form.siblings.gzip)
+        };
+        for (file_s, brotli_s, gzip_s, expected) in
+            [(100, 100, 50, (true, true)), (100, 102, 100, (false, true)), (0, 1000, 1000, (false, false))]
+        {
+            for (name, ago_s) in [("a", file_s), ("a.br", brotli_s), ("a.gz", gzip_s)] {
+                set_modified(&folder.path().join(name), ago_s);
+            }
+            assert_eq!(siblings(), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_of_a_sibling_is_not_taken_for_none() {
+        for (errno, is_none) in
+            [(libc::ENOENT, true), (libc::EACCES, true), (libc::EMFILE, false), (libc::ENFILE, false)]
+        {
+            assert_eq!(is_as_good_as_none(&io::Error::from_raw_os_error(errno)), is_none);
+        }
     }
 
     #[test]

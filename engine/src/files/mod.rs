@@ -36,6 +36,7 @@ use ringway_wire::{Method, RequestHead};
 use crate::conn::Client;
 use crate::error::Error;
 use crate::net::patrol;
+use crate::terms::Edits;
 use crate::upstream::stand;
 use crate::worker::Worker;
 use cache::{Cache, Hit};
@@ -50,6 +51,11 @@ pub(crate) use sending::Sending;
 
 /// How often a worker ages until its cache does.
 const AGINGS: u32 = 15;
+
+/// How long a request waits for a look at a file that is kept, before it gets what is kept.
+const STAND_IN_PATIENCE: Duration = Duration::from_secs(1);
+/// How long ago what is kept may have been looked at for that, in milliseconds.
+const STAND_IN_MS: u64 = 10_000;
 
 /// What a worker keeps for files.
 #[derive(Default)]
@@ -78,12 +84,13 @@ impl<'a> Asked<'a> {
     }
 
     /// Its own path with a slash behind it, and its query: where a folder is. `None` where browsers would take that for another
-    /// host's.
+    /// host's, and where there is a slash already, which a rule's rewrite has dropped: that would lead in a circle.
     fn with_slash(&self) -> Option<Vec<u8>> {
         let (path, query) = (self.head.path(self.bytes), self.head.query(self.bytes));
         let is_anothers = matches!(path, [b'/', b'/' | b'\\', ..]);
         let mark: &[u8] = if query.is_some() { b"?" } else { b"" };
-        (!is_anothers).then(|| [path, b"/", mark, query.unwrap_or_default()].concat())
+        (!is_anothers && !path.ends_with(b"/"))
+            .then(|| [path, b"/", mark, query.unwrap_or_default()].concat())
     }
 }
 
@@ -104,8 +111,8 @@ pub(crate) struct Kept(Rc<Form>);
 pub(crate) struct Wanted {
     key: Box<[u8]>,
     look: Look,
-    /// What was there when somebody looked last.
-    stale: Option<Rc<Form>>,
+    /// What was there when somebody looked last, and when that was.
+    stale: Option<(Rc<Form>, u64)>,
     since_ms: u64,
 }
 
@@ -139,11 +146,11 @@ impl Files {
         let (asks, name) = write_key(&mut key, folder, path.of(own)).map_err(|_| Error::NotFound)?;
         let stale = match self.cache.borrow_mut().get(&key, || asked.preference(), now_ms) {
             Some(Hit::Fresh(form)) => return Ok(Sought::Kept(Kept(form))),
-            Some(Hit::Stale(form)) => Some(form),
+            Some(Hit::Stale(form, seen_ms)) => Some((form, seen_ms)),
             None => None,
         };
         let name = key.get(name).unwrap_or_default().to_vec();
-        let known = stale.as_ref().filter(|form| form.settled).map(|form| form.known());
+        let known = stale.as_ref().and_then(|(form, _)| form.known());
         let look = Look { folder: folder.into(), name, asks, preference: asked.preference(), known };
         let wanted = Wanted { key: key.as_slice().into(), look, stale, since_ms: now_ms };
         Ok(Sought::Wanted(Box::new(wanted)))
@@ -161,7 +168,7 @@ impl Files {
         let mut cache = self.cache.borrow_mut();
         match seen {
             Ok(Seen::Same) => {
-                let same = stale.as_ref().ok_or(Error::NotFound)?;
+                let (same, _) = stale.as_ref().ok_or(Error::NotFound)?;
                 cache.renew(key, same, *since_ms);
                 Ok(Some(same.clone()))
             }
@@ -201,8 +208,8 @@ fn write_key(key: &mut Vec<u8>, folder: &Path, path: &[u8]) -> Result<(Asks, Ran
     Ok((asks, name))
 }
 
-/// Has it looked for where need be, for at most `patience`, and says what the request gets. `look` is what shows that the client has
-/// gone meanwhile; `particulars` gets the fields of an error.
+/// Has it looked for where need be, for at most `patience`, and says what the request gets, to which `changes` are made. `look` is
+/// what shows that the client has gone meanwhile; `particulars` gets the fields of an error.
 ///
 /// # Errors
 /// `NotFound`, `Forbidden`, `FilesBusy`, `FileUnreadable`, `PreconditionFailed`, `RangeNotSatisfiable`, or `ClientGone`.
@@ -211,27 +218,50 @@ pub(crate) async fn find(
     client: &Client,
     sought: Sought,
     asked: Asked<'_>,
-    (look, patience): (patrol::Look, Duration),
-    particulars: &mut Vec<u8>,
+    waits: (patrol::Look, Duration),
+    (changes, particulars): (&Edits, &mut Vec<u8>),
 ) -> Result<Found, Error> {
     let form = match sought {
         Sought::Kept(Kept(form)) => Some(form),
         Sought::Folder => None,
-        Sought::Wanted(mut wanted) => {
-            let looking = std::mem::take(&mut wanted.look);
-            let seen = elsewhere(worker, client, (look, patience), move || looking.run()).await?;
-            worker.files.learn(&wanted, seen)?
-        }
+        Sought::Wanted(wanted) => look_for(worker, client, *wanted, waits).await?,
     };
     let Some(form) = form else {
         return asked.with_slash().map(Found::Folder).ok_or(Error::NotFound);
     };
     let length = form.length();
-    let delivery = Delivery::new(form, &asked.conditions(), asked.head.method());
+    let delivery = Delivery::new(form, &asked.conditions(), asked.head.method(), changes);
     if let Err(Error::RangeNotSatisfiable) = delivery {
         *particulars = format!("Content-Range: bytes */{length}\r\n").into_bytes();
     }
     delivery.map(Found::Delivery)
+}
+
+/// Has it looked for. Where the disk takes its time and what is kept is not too old, that is what the request gets. `None` for a
+/// folder.
+async fn look_for(
+    worker: &Worker,
+    client: &Client,
+    mut wanted: Wanted,
+    (look, patience): (patrol::Look, Duration),
+) -> Result<Option<Rc<Form>>, Error> {
+    let looking = std::mem::take(&mut wanted.look);
+    let closers = worker.shared.files.clone();
+    let work = move || looking.run().map(|seen| seen.closed_by(&closers));
+    let stand_in = wanted.stand_in(worker.now_ms());
+    let patience = if stand_in.is_some() { patience.min(STAND_IN_PATIENCE) } else { patience };
+    match elsewhere(worker, client, (look, patience), work).await {
+        Err(Error::FilesBusy) | Ok(Err(Error::FilesBusy)) if stand_in.is_some() => Ok(stand_in),
+        seen => worker.files.learn(&wanted, seen?),
+    }
+}
+
+impl Wanted {
+    /// What can be sent where nobody can look at `now_ms`.
+    fn stand_in(&self, now_ms: u64) -> Option<Rc<Form>> {
+        let (form, seen_ms) = self.stale.as_ref()?;
+        (now_ms.saturating_sub(*seen_ms) < STAND_IN_MS).then(|| form.clone())
+    }
 }
 
 /// Has `work` done on a thread that may wait for the disk, and waits for it for at most `patience`, and as long as the client is

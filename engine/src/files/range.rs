@@ -49,7 +49,9 @@ fn one(spec: &[u8], length: u64) -> Option<Range<u64>> {
     let dash = spec.iter().position(|&byte| byte == b'-')?;
     let (first, last) = (spec.get(..dash)?, spec.get(dash + 1..)?);
     if first.is_empty() {
-        return Some(length.saturating_sub(number(last)?)..length);
+        let asked = number(last)?;
+        // All of nothing can be had, and no Content-Range can say so.
+        return (asked == 0 || length > 0).then(|| length.saturating_sub(asked)..length);
     }
     let first = number(first)?;
     let end = if last.is_empty() { length } else { number(last)?.saturating_add(1) };
@@ -109,8 +111,8 @@ mod tests {
         for (value, length) in [
             ("bytes=10000-", 10000),
             ("bytes=-0", 10000),
+            ("bytes=-0", 0),
             ("bytes=0-", 0),
-            ("bytes=-5", 0),
             ("bytes=7-8,9-", 7),
         ] {
             assert_eq!(parts(value, length), Ranges::Unsatisfiable, "{value} of {length}");
@@ -143,6 +145,7 @@ mod tests {
         ] {
             assert_eq!(parts(value, 10), Ranges::Ignored, "{value}");
         }
+        assert_eq!(parts("bytes=-5", 0), Ranges::Ignored);
     }
 
     #[test]

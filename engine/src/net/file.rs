@@ -5,6 +5,7 @@ use std::ffi::{CStr, CString};
 use std::fs::{File, Metadata};
 use std::io;
 use std::mem;
+use std::num::NonZeroUsize;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -15,8 +16,10 @@ use super::buf::Buf;
 
 /// How often a name is looked for again that somebody moved meanwhile.
 const TRIES: usize = 4;
-/// `O_NONBLOCK`, so that a FIFO without a writer or a device does not hold its opener up.
+/// `O_NONBLOCK`, so that a FIFO or a device that takes a file's place meanwhile does not hold its opener up.
 const READING: libc::c_int = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NOCTTY | libc::O_NONBLOCK;
+/// To see what it is: nothing is opened yet, so that neither a device nor whoever waits at the other end of a FIFO notices.
+const SEEING: libc::c_int = libc::O_PATH | libc::O_CLOEXEC;
 /// To look below it, for which it need not be readable.
 const FOLDER: libc::c_int = libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC;
 
@@ -33,23 +36,38 @@ impl Folder {
         open_at(libc::AT_FDCWD, &path, FOLDER).map(Self)
     }
 
-    /// Opens what is called `name` below it, for reading. Links are followed as long as they stay below the folder; where the
-    /// kernel cannot see to that (before 5.6, or under a filter of system calls), none is followed.
+    /// What is called `name` below it, which may be something that is better not opened. Links are followed as long as they stay
+    /// below the folder; where the kernel cannot see to that (before 5.6, or under a filter of system calls), none is followed.
+    ///
+    /// # Errors
+    /// The system's; `EXDEV` where a link leads out.
+    pub(crate) fn status_beneath(&self, name: &CStr) -> io::Result<Status> {
+        let seen = self.reach(name, SEEING)?;
+        File::from(seen).metadata().map(|metadata| Status::of(&metadata))
+    }
+
+    /// Opens what is called `name` below it, for reading, and says what that is: it may be another than it was a moment ago. Links
+    /// are followed as they are by [`status_beneath`](Self::status_beneath).
     ///
     /// # Errors
     /// The system's; `EXDEV` where a link leads out, `ELOOP` for one that is not followed.
-    pub(crate) fn open_beneath(&self, name: &CStr) -> io::Result<OpenFile> {
-        let opened = match self.open_resolved(name) {
-            Err(error) if is_without_openat2(&error) => self.open_step_by_step(name),
-            opened => opened,
-        };
-        opened.map(OpenFile::new)
+    pub(crate) fn open_beneath(&self, name: &CStr) -> io::Result<(OpenFile, Status)> {
+        let file = OpenFile::new(self.reach(name, READING)?);
+        let status = file.status()?;
+        Ok((file, status))
     }
 
-    fn open_resolved(&self, name: &CStr) -> io::Result<OwnedFd> {
+    fn reach(&self, name: &CStr, flags: libc::c_int) -> io::Result<OwnedFd> {
+        match self.open_resolved(name, flags) {
+            Err(error) if is_without_openat2(&error) => self.open_step_by_step(name, flags),
+            opened => opened,
+        }
+    }
+
+    fn open_resolved(&self, name: &CStr, flags: libc::c_int) -> io::Result<OwnedFd> {
         // SAFETY: `open_how` is plain numbers, for which zero stands for nothing.
         let mut how: libc::open_how = unsafe { mem::zeroed() };
-        how.flags = READING as u64;
+        how.flags = flags as u64;
         how.resolve = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_MAGICLINKS;
         let mut tried = 0;
         loop {
@@ -73,7 +91,7 @@ impl Folder {
     }
 
     /// One segment after the other, none of which may be a link. `name` has no dot segments.
-    fn open_step_by_step(&self, name: &CStr) -> io::Result<OwnedFd> {
+    fn open_step_by_step(&self, name: &CStr, flags: libc::c_int) -> io::Result<OwnedFd> {
         let mut segments = name.to_bytes().split(|&byte| byte == b'/').peekable();
         let mut folder = None::<OwnedFd>;
         loop {
@@ -85,7 +103,7 @@ impl Folder {
             let at = folder.as_ref().unwrap_or(&self.0).as_raw_fd();
             let segment = CString::new(segment)?;
             if segments.peek().is_none() {
-                return open_at(at, &segment, READING | libc::O_NOFOLLOW);
+                return open_at(at, &segment, flags | libc::O_NOFOLLOW);
             }
             folder = Some(open_at(at, &segment, FOLDER | libc::O_NOFOLLOW)?);
         }
@@ -132,21 +150,29 @@ pub(crate) enum Kind {
 /// A point in time, as seconds and nanoseconds since 1970.
 pub(crate) type Moment = (i64, i64);
 
-/// What is known of an open file. One that is equal at two moments has the same bytes, as far as its times are fine enough to
-/// tell.
+/// What is known of a file. One that is equal at two moments has the same bytes, as far as its times are fine enough to tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Status {
     pub(crate) kind: Kind,
     pub(crate) length: u64,
     pub(crate) device: u64,
     pub(crate) inode: u64,
+    /// How many names it has.
+    pub(crate) names: u64,
     /// When its bytes changed, or what somebody has set in the place of that.
     pub(crate) modified: Moment,
-    /// When anything about it changed.
+    /// When anything about it changed. The kernel alone sets it.
     pub(crate) changed: Moment,
 }
 
 impl Status {
+    /// Whether an open file that was like this, and is like `now`, still has the same bytes. What changes is the moment of its
+    /// last change, too, where a name is taken from it or given to it: a newer version takes its name, and this one goes on.
+    pub(crate) fn has_bytes_of(&self, now: &Self) -> bool {
+        let renamed = Self { names: self.names, changed: self.changed, ..*now };
+        *self == *now || (self.names != now.names && *self == renamed)
+    }
+
     fn of(metadata: &Metadata) -> Self {
         let kind = match metadata {
             it if it.is_file() => Kind::Regular,
@@ -158,6 +184,7 @@ impl Status {
             length: metadata.len(),
             device: metadata.dev(),
             inode: metadata.ino(),
+            names: metadata.nlink(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
         }
@@ -202,14 +229,20 @@ impl OpenFile {
         Ok(filled)
     }
 
-    /// Reads once, up to `at_most` bytes from byte `at` on, behind what `buf` holds: what the kernel has at hand. `None` when it
-    /// would have to wait for any; 0 is the end of the file, or no room.
+    /// Reads once, up to `at_most` bytes from byte `at` on, behind what `buf` holds: what the kernel has at hand. `None` when there
+    /// is nothing at hand, or no room. That may be the end of the file, which [`read_at`](Self::read_at) alone can tell: some kernels
+    /// (5.9 and 5.10) answer with 0 bytes where they would have to wait (readv(2), BUGS).
     ///
     /// # Errors
     /// The system's.
-    pub(crate) fn read_at_once(&self, buf: &mut Buf, at: u64, at_most: u64) -> io::Result<Option<usize>> {
+    pub(crate) fn read_at_once(
+        &self,
+        buf: &mut Buf,
+        at: u64,
+        at_most: u64,
+    ) -> io::Result<Option<NonZeroUsize>> {
         let room = buf.spare().min(usize::try_from(at_most).unwrap_or(usize::MAX));
-        let Ok(offset) = libc::off_t::try_from(at) else { return Ok(Some(0)) };
+        let Ok(offset) = libc::off_t::try_from(at) else { return Ok(None) };
         if !self.tells_waits.load(Ordering::Relaxed) {
             return Ok(None);
         }
@@ -219,7 +252,7 @@ impl OpenFile {
             unsafe { libc::preadv2(self.file.as_raw_fd(), &raw const into, 1, offset, libc::RWF_NOWAIT) };
         if let Ok(n) = usize::try_from(read) {
             buf.fill(n);
-            return Ok(Some(n));
+            return Ok(NonZeroUsize::new(n));
         }
         let error = io::Error::last_os_error();
         match error.raw_os_error() {
@@ -241,7 +274,7 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
 
-    type Open = fn(&Folder, &CStr) -> io::Result<OwnedFd>;
+    type Open = fn(&Folder, &CStr, libc::c_int) -> io::Result<OwnedFd>;
     /// The kernel's way, and the one without it.
     const WAYS: [Open; 2] = [Folder::open_resolved, Folder::open_step_by_step];
 
@@ -289,11 +322,15 @@ mod tests {
         ] {
             let name = CString::new(name).unwrap();
             for open in WAYS {
-                assert_ne!(errno(open(&folder, &name)), 0, "{name:?}");
+                assert_ne!(errno(open(&folder, &name, READING)), 0, "{name:?}");
             }
         }
-        assert_eq!(errno(folder.open_resolved(c"out")), libc::EXDEV);
-        assert_eq!(errno(folder.open_step_by_step(c"out")), libc::ELOOP);
+        assert_eq!(errno(folder.open_resolved(c"out", READING)), libc::EXDEV);
+        assert_eq!(errno(folder.open_resolved(c"out", SEEING)), libc::EXDEV);
+        assert_eq!(errno(folder.open_step_by_step(c"out", READING)), libc::ELOOP);
+        // Without following it, the link itself can be seen, which is no file.
+        let link = folder.open_step_by_step(c"out", SEEING).unwrap();
+        assert_eq!(Status::of(&File::from(link).metadata().unwrap()).kind, Kind::Other);
     }
 
     #[test]
@@ -303,8 +340,8 @@ mod tests {
         for (name, followed) in
             [(c"a/b/c", false), (c"inside", true), (c"folder/b/c", true), (c"a/back", true)]
         {
-            assert_eq!(errno(folder.open_resolved(name)), 0, "{name:?}");
-            assert_eq!(errno(folder.open_step_by_step(name)) == 0, !followed, "{name:?}");
+            assert_eq!(errno(folder.open_resolved(name, READING)), 0, "{name:?}");
+            assert_eq!(errno(folder.open_step_by_step(name, READING)) == 0, !followed, "{name:?}");
         }
     }
 
@@ -316,8 +353,14 @@ mod tests {
         assert_eq!(unsafe { libc::mkfifo(fifo.as_ptr(), 0o600) }, 0);
         let folder = Folder::open(&root.path().join("www")).unwrap();
         for (name, kind) in [(c"fifo", Kind::Other), (c"a", Kind::Folder), (c"inside", Kind::Regular)] {
-            assert_eq!(folder.open_beneath(name).unwrap().status().unwrap().kind, kind, "{name:?}");
+            assert_eq!(folder.status_beneath(name).unwrap().kind, kind, "{name:?}");
+            assert_eq!(folder.open_beneath(name).unwrap().1.kind, kind, "{name:?}");
         }
+        // A writer would be let in by a reader; there is none.
+        folder.status_beneath(c"fifo").unwrap();
+        // SAFETY: the name ends with NUL.
+        let writer = owned(unsafe { libc::open(fifo.as_ptr(), libc::O_WRONLY | libc::O_NONBLOCK) });
+        assert_eq!(errno(writer), libc::ENXIO);
     }
 
     #[test]
@@ -325,17 +368,19 @@ mod tests {
         let root = tree();
         let bytes: Vec<u8> = (0..100_000_u32).map(|n| (n / 7) as u8).collect();
         fs::write(root.path().join("www/long"), &bytes).unwrap();
-        let file = Folder::open(&root.path().join("www")).unwrap().open_beneath(c"long").unwrap();
+        let file = Folder::open(&root.path().join("www")).unwrap().open_beneath(c"long").unwrap().0;
         let mut whole = vec![0; bytes.len() + 10];
         assert_eq!(file.read_at(&mut whole, 0).unwrap(), bytes.len());
         assert_eq!(whole.get(..bytes.len()), Some(&bytes[..]));
         let mut buf = BufPool::default().take();
         // Whether the bytes are at hand is the file system's affair; if they are, they are these.
         if let Some(n) = file.read_at_once(&mut buf, 1000, 500).unwrap() {
-            assert!(n > 0 && n <= 500);
+            let n = n.get();
+            assert!(n <= 500);
             assert_eq!(buf.filled(), &bytes[1000..1000 + n]);
             buf.clear();
-            assert_eq!(file.read_at_once(&mut buf, 100_000, 500).unwrap(), Some(0));
+            // Whether it is the end is not for this to say.
+            assert_eq!(file.read_at_once(&mut buf, 100_000, 500).unwrap(), None);
         }
     }
 
@@ -343,10 +388,34 @@ mod tests {
     fn a_change_is_seen() {
         let root = tree();
         let folder = Folder::open(&root.path().join("www")).unwrap();
-        let status = || folder.open_beneath(c"a/b/c").unwrap().status().unwrap();
+        let status = || folder.status_beneath(c"a/b/c").unwrap();
         let before = status();
         assert_eq!(before, status());
         fs::write(root.path().join("www/a/b/c"), "other").unwrap();
         assert_ne!(before, status());
+    }
+
+    #[test]
+    fn a_name_more_or_less_changes_no_bytes() {
+        let status = Status {
+            kind: Kind::Regular,
+            length: 1,
+            device: 2,
+            inode: 3,
+            names: 1,
+            modified: (4, 5),
+            changed: (6, 7),
+        };
+        let later = Status { changed: (8, 9), ..status };
+        assert!(status.has_bytes_of(&status) && !status.has_bytes_of(&later));
+        assert!(status.has_bytes_of(&Status { names: 0, ..later }));
+        assert!(status.has_bytes_of(&Status { names: 2, ..later }));
+        for other in [
+            Status { length: 2, ..later },
+            Status { modified: (4, 6), ..later },
+            Status { names: 0, modified: (4, 6), ..later },
+        ] {
+            assert!(!status.has_bytes_of(&other), "{other:?}");
+        }
     }
 }

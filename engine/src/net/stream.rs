@@ -120,6 +120,13 @@ impl Stream {
         }
     }
 
+    /// Whether some bytes can be written at once, or the connection has ended. One system call.
+    pub(crate) fn has_room(&self) -> bool {
+        let mut asked = libc::pollfd { fd: self.fd(), events: libc::POLLOUT, revents: 0 };
+        // SAFETY: the descriptor is open (the stream owns it), and the pointer is to the one entry.
+        unsafe { libc::poll(&raw mut asked, 1, 0) > 0 }
+    }
+
     /// Ends one half or both at once; operations in flight complete.
     pub(crate) fn shutdown(&self, how: Shutdown) {
         // The peer may have ended the connection already.

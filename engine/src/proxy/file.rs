@@ -2,8 +2,8 @@
 
 use ringway_wire::RequestHead;
 
-use super::Exchange;
 use super::here::Local;
+use super::{Exchange, terms_of};
 use crate::conn::After;
 use crate::files::{self, Found, Sending};
 use crate::net::buf::Buf;
@@ -22,9 +22,10 @@ impl Exchange<'_> {
     ) -> Result<After, Failure> {
         let asked = files::Asked { head, bytes: input.filled() };
         let look = self.asked.client_look();
-        let patience = self.terms().timeouts.response;
-        let particulars = &mut self.particulars;
-        let found = files::find(self.worker, self.client, sought, asked, (look, patience), particulars).await;
+        let terms = terms_of(self.special.as_ref(), self.settings);
+        let patience = terms.timeouts.response;
+        let told = (&terms.response, &mut self.particulars);
+        let found = files::find(self.worker, self.client, sought, asked, (look, patience), told).await;
         let delivery = match found.map_err(Failure::unsent)? {
             Found::Delivery(delivery) => delivery,
             Found::Folder(location) => {

@@ -81,6 +81,7 @@ impl Exchange<'_> {
             self.identify();
         }
         if let Some(terms) = &self.special {
+            self.came_publicly = terms.opens;
             let (counted, guarded) = (!terms.rates.is_empty(), terms.access.is_some());
             if counted {
                 self.count(&view, head, bytes)?;

@@ -1,11 +1,11 @@
 //! What all limits have counted: which key a request is counted by, and all limits of an exchange together.
 
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::net::IpAddr;
 
 use ringway_config::RateKey;
-use ringway_wire::RequestHead;
+use ringway_wire::{Field, RequestHead};
 
-use super::secret::{Hash, Secret};
 use super::table::Table;
 use super::{ClientKey, Limit, Refused};
 
@@ -13,14 +13,14 @@ use super::{ClientKey, Limit, Refused};
 #[derive(Debug)]
 pub(crate) struct Counts {
     /// Clients choose what they are counted by: without the secret of its hash they cannot choose who shares it with them.
-    secret: Secret,
+    secret: RandomState,
     table: Table,
 }
 
 impl Counts {
     /// Room of `bytes`, and nothing counted. `None` when the system does not give so much.
     pub(super) fn new(bytes: u64) -> Option<Self> {
-        Some(Self { secret: Secret::random(), table: Table::new(bytes)? })
+        Some(Self { secret: RandomState::new(), table: Table::new(bytes)? })
     }
 
     /// How much memory it takes when all of it is used, in bytes.
@@ -64,38 +64,38 @@ impl Counts {
     /// What a request is counted by under `limit`.
     #[inline]
     fn key(&self, limit: &Limit, client: Option<IpAddr>, head: &RequestHead, bytes: &[u8]) -> u64 {
-        let mut hash = self.secret.hash();
-        let (kind, number) = match &limit.key {
-            RateKey::Site => (SITE, 0),
-            RateKey::Field(name) if add_values(name.as_bytes(), head, bytes, &mut hash) => (FIELD, 0),
-            RateKey::Field(_) | RateKey::Client => numbers_of(ClientKey::of(client)),
+        let mut hash = self.secret.build_hasher();
+        limit.identity.hash(&mut hash);
+        let value = match &limit.key {
+            RateKey::Site => return hash.finish(),
+            RateKey::Field(name) => only_value(name.as_bytes(), head, bytes),
+            RateKey::Client => None,
         };
-        hash.add(limit.identity.wrapping_add(kind));
-        hash.add(number);
+        match value {
+            Some(value) => value.hash(&mut hash),
+            None => add_client(ClientKey::of(client), &mut hash),
+        }
         hash.finish()
     }
 }
 
-/// What tells keys of one limit apart that come of different things.
-const SITE: u64 = 3;
-const FIELD: u64 = 4;
-
-fn numbers_of(client: ClientKey) -> (u64, u64) {
-    match client {
+/// Two numbers, which are no value's hash: that begins with its length.
+fn add_client(client: ClientKey, hash: &mut DefaultHasher) {
+    let (kind, number): (u64, u64) = match client {
         ClientKey::NoAddress => (0, 0),
         ClientKey::V4(address) => (1, address.into()),
         ClientKey::V6(network) => (2, network),
-    }
+    };
+    (u64::MAX - kind, number).hash(hash);
 }
 
-/// Adds the values of all fields of this name, in their order. Says whether there is one.
-fn add_values(name: &[u8], head: &RequestHead, bytes: &[u8], hash: &mut Hash) -> bool {
-    let mut is_there = false;
-    for field in &head.fields {
-        if field.name_span.len() == name.len() && field.name_span.of(bytes).eq_ignore_ascii_case(name) {
-            hash.add_text(field.value.of(bytes));
-            is_there = true;
-        }
-    }
-    is_there
+/// The value of the field of this name, if there is one and no other: of several, which of them a backend goes by, nobody knows,
+/// and a client could make a new key of each request by adding another.
+fn only_value<'b>(name: &[u8], head: &RequestHead, bytes: &'b [u8]) -> Option<&'b [u8]> {
+    let is = |field: &&Field| {
+        field.name_span.len() == name.len() && field.name_span.of(bytes).eq_ignore_ascii_case(name)
+    };
+    let mut fields = head.fields.iter().filter(is);
+    let only = fields.next()?;
+    fields.next().is_none().then(|| only.value.of(bytes))
 }

@@ -2,7 +2,7 @@
 //!
 //! * this file: a limit as requests meet it, and the room for what is counted;
 //! * `counts`: all limits of an exchange together, and what they count it by;
-//! * `table`: what was counted, in memory of fixed size; `secret`: the hash of its keys;
+//! * `table`: what was counted, in memory of fixed size;
 //! * `refused`: what a client is told that came too often;
 //! * `client`: who a client is;
 //! * `connections`: the open connections of each client.
@@ -14,7 +14,6 @@ mod client;
 pub(crate) mod connections;
 mod counts;
 mod refused;
-mod secret;
 mod table;
 #[cfg(test)]
 mod tests;

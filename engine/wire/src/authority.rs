@@ -3,8 +3,10 @@
 //! No DNS name has them, and what they mean differs from one reader to the next.
 
 use crate::chars::{self, HOST};
+use crate::encode::Sink;
 use crate::scan;
 use crate::span::Span;
+use std::fmt::Write as _;
 use std::net::Ipv6Addr;
 use std::ops::Range;
 
@@ -76,9 +78,7 @@ fn port(rest: &[u8]) -> Option<Option<u16>> {
 
 fn is_host(host: &[u8]) -> bool {
     match host {
-        [b'[', literal @ .., b']'] => {
-            str::from_utf8(literal).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok())
-        }
+        [b'[', .., b']'] => ipv6_literal(host).is_some(),
         _ => is_name(host),
     }
 }
@@ -95,14 +95,30 @@ fn is_name(host: &[u8]) -> bool {
     host.len() <= HOST_BYTES_MAX && !host.is_empty()
 }
 
-/// The form in which hosts are compared: lower-case, without one trailing dot, an IPv6 literal with its brackets. `None`
-/// when `host` is empty or longer than `out`.
+/// The form in which hosts are compared: lower-case, without one trailing dot, an IPv6 literal in its shortest spelling, with
+/// its brackets. `None` when `host` is empty or longer than `out`.
 pub fn canonical_host<'a>(host: &[u8], out: &'a mut [u8; 256]) -> Option<&'a [u8]> {
+    if let Some(address) = ipv6_literal(host) {
+        return write_literal(address, out);
+    }
     let name = host.strip_suffix(b".").unwrap_or(host);
     let room = out.get_mut(..name.len())?;
     room.copy_from_slice(name);
     room.make_ascii_lowercase();
     (!room.is_empty()).then_some(&*room)
+}
+
+/// The address of an IPv6 literal in brackets.
+fn ipv6_literal(host: &[u8]) -> Option<Ipv6Addr> {
+    let inner = host.strip_prefix(b"[")?.strip_suffix(b"]")?;
+    str::from_utf8(inner).ok()?.parse().ok()
+}
+
+fn write_literal(address: Ipv6Addr, out: &mut [u8; 256]) -> Option<&[u8]> {
+    let mut sink = Sink::new(out);
+    write!(sink, "[{address}]").ok()?;
+    let written = sink.len();
+    out.get(..written)
 }
 
 #[cfg(test)]
@@ -181,6 +197,8 @@ mod tests {
         let mut out = [0; 256];
         assert_eq!(canonical_host(b"WWW.Example.COM.", &mut out), Some(&b"www.example.com"[..]));
         assert_eq!(canonical_host(b"[2001:DB8::1]", &mut out), Some(&b"[2001:db8::1]"[..]));
+        assert_eq!(canonical_host(b"[0:0:0:0:0:0:0:1]", &mut out), Some(&b"[::1]"[..]));
+        assert_eq!(canonical_host(b"[2001:0db8:0:0::C0:1]", &mut out), Some(&b"[2001:db8::c0:1]"[..]));
         assert_eq!(canonical_host(b".", &mut out), None);
         assert_eq!(canonical_host(&[b'a'; 257], &mut out), None);
     }

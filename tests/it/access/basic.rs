@@ -308,6 +308,8 @@ fn too_many_passwords_at_a_time_are_refused_and_the_rest_goes_on(driver: Driver)
     refused("sam");
     refused("nobody");
     refused("somebody");
+    let said = house.proxy.log().wait_for(0, "a password was not looked at");
+    assert!(said.contains("provider=\"slow\" why=\"too_many_wait\""), "{said}");
     // Whose password was hashed lately need not wait, nor who brings none.
     assert_eq!(house.get("test", "/x", &basic(ALICE)), "/x");
     assert_eq!(house.get("test", "/x", ""), "unauthorized");

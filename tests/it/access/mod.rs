@@ -32,6 +32,8 @@ on_both_drivers![
     a_body_that_would_be_too_long_is_not_judged_first,
     upgrades_are_checked,
     a_reload_without_a_difference_keeps_connections,
+    what_endpoints_say_is_no_clients_to_say_on_any_rule,
+    what_is_opened_in_a_guarded_site_leads_nowhere_else,
 ];
 
 /// A provider of users: alice and bob, hashed with bcrypt and argon2id.
@@ -301,4 +303,35 @@ fn a_reload_without_a_difference_keeps_connections(driver: Driver) {
     client.get("/x").assert_error(401, "unauthorized");
     assert_eq!(client.ask(&request).status, 200);
     assert_eq!(house.backend.accepts(), 1);
+}
+
+/// Tells its client the head that it got, in lower case.
+fn tells_head() -> Backend {
+    Backend::answers(|request| response("200 OK", "", &request.head.raw.to_ascii_lowercase()))
+}
+
+fn what_endpoints_say_is_no_clients_to_say_on_any_rule(driver: Driver) {
+    let endpoint = Backend::says_hello();
+    let sections = format!(
+        "[[auth]]\nname = \"sso\"\ntype = \"forward\"\nurl = \"{}\"\ncopy_headers = [\"X-User\"]\n{}{}",
+        endpoint.url(),
+        rule("guarded", "/guarded/*", "auth = \"sso\""),
+        rule("open", "/*", "response_headers = { set = { X-A = \"b\" } }"),
+    );
+    let house = House::with(tells_head(), driver, &sections);
+    for target in ["/guarded/x", "/open"] {
+        let answer = house.ask("test", target, "X-User: root\r\nx_user: root\r\nX-Users: kept\r\n");
+        assert_eq!(answer.status, 200, "{target}");
+        let got = answer.text();
+        assert!(!got.contains("root") && got.contains("x-users: kept"), "{got}");
+    }
+}
+
+fn what_is_opened_in_a_guarded_site_leads_nowhere_else(driver: Driver) {
+    let sections = "[[sites]]\nname = \"s\"\nhosts = [\"*\"]\nauth = \"staff\"\n\
+                    [[sites.rules]]\nname = \"open\"\npath = \"/open/*\"\ntarget = \"{to}\"\nauth = false\n";
+    let house = House::with(tells_head(), driver, sections);
+    let got =
+        house.ask("test", "/open/a", "X-Original-URL: /admin\r\nX-Http-Method-Override: DELETE\r\n").text();
+    assert!(!got.contains("/admin") && !got.contains("delete"), "{got}");
 }

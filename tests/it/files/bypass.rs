@@ -11,6 +11,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::process::Command;
+use std::thread;
 
 on_both_drivers![
     nothing_outside_or_hidden_is_shown,
@@ -185,9 +186,15 @@ fn what_is_no_file_is_not_opened(driver: Driver) {
     nix::unistd::mkfifo(&stage.path("a/file.br"), Mode::S_IRWXU).expect("a FIFO");
     let _socket = UnixListener::bind(stage.path("socket")).expect("a socket");
     symlink("/dev/zero", stage.path("device")).expect("a link");
+    // Waits for a reader, and must not find one in Ringway.
+    let fifo = stage.path("fifo");
+    let writer = thread::spawn(move || fs::File::options().write(true).open(fifo).expect("a FIFO"));
     for target in ["/fifo", "/a/", "/socket", "/device", "/fifo/", "/socket/x"] {
         stage.get(target).assert_error(404, "not_found");
     }
+    assert!(!writer.is_finished());
+    drop(fs::File::options().read(true).open(stage.path("fifo")).expect("a FIFO"));
+    drop(writer.join().expect("it was let in"));
     let answer = stage.with("/a/file", "Accept-Encoding: br\r\n");
     assert_eq!((answer.text().as_str(), answer.field("content-encoding")), ("shown", None));
 }

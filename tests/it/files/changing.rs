@@ -1,16 +1,18 @@
 //! Files that change while they are served: what a client gets is one version of them, or is cut so that it does not look
 //! complete.
 
-use super::{Stage, folder, serving, write};
+use super::{MODIFIED_S, Stage, folder, serving, set_modified, write};
 use crate::harness::client::Client;
 use crate::harness::config::{Config, Driver};
 use crate::harness::message::Ending;
 use crate::harness::proxy::Proxy;
 use crate::harness::{on_both_drivers, wait_until};
 use std::fs::{self, File};
+use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::{Duration, UNIX_EPOCH};
 
 on_both_drivers![
     a_change_is_seen_soon,
@@ -19,7 +21,9 @@ on_both_drivers![
     a_long_file_that_is_replaced_ends_as_it_began,
     a_long_file_that_is_deleted_ends_as_it_began,
     a_long_file_that_becomes_shorter_is_cut,
-    a_long_file_that_grows_ends_where_it_was_announced,
+    a_long_file_that_grows_is_cut,
+    a_long_file_that_is_overwritten_is_cut,
+    a_long_file_that_gets_another_name_goes_on,
     a_download_survives_the_loss_of_its_rule,
 ];
 
@@ -131,11 +135,33 @@ fn a_long_file_that_becomes_shorter_is_cut(driver: Driver) {
     assert_ne!(client.rest().1, Ending::Silence);
 }
 
-fn a_long_file_that_grows_ends_where_it_was_announced(driver: Driver) {
+/// It may have been written anew as well as been added to.
+fn a_long_file_that_grows_is_cut(driver: Driver) {
     let stage = Stage::new(driver, &[]);
     let (mut client, content) = begun(&stage);
     let file = File::options().write(true).open(stage.path("long")).expect("a file");
     file.set_len(2 * LONG as u64).expect("it can be longer");
+    let body = client.bytes_up_to(LONG);
+    assert!(body.len() < LONG && content.starts_with(&body));
+    assert_ne!(client.rest().1, Ending::Silence);
+}
+
+fn a_long_file_that_is_overwritten_is_cut(driver: Driver) {
+    let stage = Stage::new(driver, &[]);
+    let (mut client, _) = begun(&stage);
+    // Its length and the time of its last change are as they were.
+    let mut file = File::options().write(true).open(stage.path("long")).expect("a file");
+    file.write_all(&vec![b'x'; LONG]).expect("room");
+    set_modified(&stage.path("long"), UNIX_EPOCH + Duration::from_secs(MODIFIED_S));
+    assert!(client.bytes_up_to(LONG).len() < LONG, "it is not complete");
+    assert_ne!(client.rest().1, Ending::Silence);
+}
+
+fn a_long_file_that_gets_another_name_goes_on(driver: Driver) {
+    let stage = Stage::new(driver, &[]);
+    let (mut client, content) = begun(&stage);
+    // A copy of it as backups make them, which has the same bytes.
+    fs::hard_link(stage.path("long"), stage.path("backup")).expect("a name");
     assert!(client.bytes_up_to(LONG) == content);
     // The connection goes on behind it.
     assert_eq!(client.get("/missing").status, 404);

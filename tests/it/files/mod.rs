@@ -12,10 +12,12 @@ mod many;
 mod serving;
 mod versions;
 
-use crate::harness::client::Response;
+use crate::harness::client::{Client, Response};
 use crate::harness::config::{Config, Driver};
 use crate::harness::proxy::Proxy;
+use crate::harness::wait_until;
 use std::fs::{self, File, FileTimes};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
@@ -26,9 +28,17 @@ const MODIFIED: &str = "Wed, 01 Jan 2020 00:00:00 GMT";
 const SECOND_LATER: &str = "Wed, 01 Jan 2020 00:00:01 GMT";
 const SECOND_EARLIER: &str = "Tue, 31 Dec 2019 23:59:59 GMT";
 
-/// The entity tag of a file of so many bytes that was changed then.
-fn tag(bytes: usize) -> String {
-    format!("\"{MODIFIED_S:x}.0-{bytes:x}\"")
+/// The entity tag of the file at `path`.
+fn tag(path: &Path) -> String {
+    let seen = fs::metadata(path).expect("a file");
+    format!("\"{:x}.{:x}-{:x}-{:x}\"", seen.ctime(), seen.ctime_nsec(), seen.ino(), seen.len())
+}
+
+/// Waits until the file at `target` has been as it is for so long that its tag is strong.
+fn wait_until_strong(client: &mut Client, target: &str) {
+    wait_until("the tag is strong", || {
+        client.get(target).field("etag").is_none_or(|tag| tag.starts_with('"'))
+    });
 }
 
 /// A proxy that serves the folder `www` of a folder of its own.
@@ -56,6 +66,16 @@ impl Stage {
 
     fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         write(&self.path(name), content);
+    }
+
+    /// The entity tag of the file.
+    fn tag(&self, name: &str) -> String {
+        tag(&self.path(name))
+    }
+
+    /// Waits until the file's tag is strong.
+    fn wait_until_strong(&self, name: &str) {
+        wait_until_strong(&mut self.proxy.client(), &format!("/{name}"));
     }
 
     fn get(&self, target: &str) -> Response {

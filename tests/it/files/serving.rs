@@ -3,9 +3,9 @@
 use super::{MODIFIED, Stage, folder, serving, tag};
 use crate::access_log::{logging, objects};
 use crate::harness::config::{Config, Driver};
-use crate::harness::on_both_drivers;
 use crate::harness::proxy::Proxy;
 use crate::harness::websocket::handshake;
+use crate::harness::{on_both_drivers, wait_until};
 use std::process::Command;
 
 on_both_drivers![
@@ -37,13 +37,14 @@ fn without_date(answer: &crate::harness::client::Response) -> String {
 fn the_response_byte_for_byte(driver: Driver) {
     let stage = Stage::new(driver, &[("a.html", "<p>hello")]);
     let mut client = stage.proxy.client();
+    stage.wait_until_strong("a.html");
     // From the disk, and from memory.
     for _ in 0..3 {
         let answer = client.get("/a.html");
         let expected = format!(
             "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nETag: {}\r\nLast-Modified: {MODIFIED}\r\n\
              Accept-Ranges: bytes\r\nContent-Length: 8\r\n\r\n",
-            tag(8)
+            stage.tag("a.html")
         );
         assert_eq!((without_date(&answer), answer.text().as_str()), (expected, "<p>hello"));
     }
@@ -133,6 +134,12 @@ fn a_redirect_never_leads_to_another_host(driver: Driver) {
     for target in ["//evil.com", "///evil.com", "//evil.com?x"] {
         proxy.client().get(target).assert_error(404, "not_found");
     }
+    // A rewrite that drops the slash leads nowhere, rather than to the same path again.
+    let config = Config::new(driver).section(&format!(
+        "[[rules]]\nname = \"no slash\"\npattern = '^/(.*)/$'\nrewrite = '/$1'\nstatic_dir = \"{}\"",
+        folder.display()
+    ));
+    Proxy::start(&config).client().get("/evil.com/").assert_error(404, "not_found");
     let answer = proxy.client().get("/\\evil.com");
     assert!(answer.status == 400 || answer.status == 404, "{answer:?}");
     // Where the path is as it came, it has an empty segment.
@@ -282,10 +289,12 @@ fn fields_can_be_set_and_removed(driver: Driver) {
         lines.sort();
         lines
     };
+    wait_until("its time is told", || proxy.client().get("/a.txt").field("last-modified").is_some());
     let answer = proxy.client().get("/a.txt");
     assert_eq!(sorted(without_date(&answer)), sorted(expected("200 OK", "Content-Length: 4\r\n")));
+    let tag = tag(&root.path().join("www/a.txt"));
     let answer =
-        proxy.client().ask(format!("GET /a.txt HTTP/1.1\r\nHost: t\r\nIf-None-Match: {}\r\n\r\n", tag(4)));
+        proxy.client().ask(format!("GET /a.txt HTTP/1.1\r\nHost: t\r\nIf-None-Match: {tag}\r\n\r\n"));
     assert_eq!((answer.status, answer.field("cache-control")), (304, Some("max-age=60")));
 }
 

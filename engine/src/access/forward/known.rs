@@ -12,7 +12,7 @@ const LINES_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// The answers that a worker remembers under one configuration.
 #[derive(Debug, Default)]
-pub(super) struct Known {
+pub(crate) struct Known {
     answers: HashMap<Key, Answer>,
     /// The answers in the order in which they were entered, by their numbers. Of one that has gone meanwhile, or was entered
     /// anew, the old place stays until its turn comes.

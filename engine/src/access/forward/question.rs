@@ -4,6 +4,7 @@
 //! X-Original-URL, which some endpoints for nginx want, is not among it: each of those has a way that goes by X-Forwarded-*,
 //! and there are frameworks that take that field for the path of the request that brings it.
 
+use ringway_wire::forward::PSEUDONYM;
 use ringway_wire::{Field, FieldName, FieldSet, canonical_host};
 
 use crate::access::Request;
@@ -15,6 +16,7 @@ const NEVER: FieldSet = FieldSet::HOP_BY_HOP
     .with(FieldName::Trailer)
     .with(FieldName::Expect)
     .with(FieldName::MaxForwards)
+    .with(FieldName::Via)
     .with(FieldName::Forwarded)
     .with(FieldName::XForwardedFor)
     .with(FieldName::XForwardedHost)
@@ -38,6 +40,7 @@ pub(super) fn lines(request: &Request<'_>, named: &[String]) -> Vec<u8> {
         put(&mut lines, b"X-Real-IP", &[client.as_bytes()]);
     }
     put_named(&mut lines, request, named);
+    put_via(&mut lines, request);
     lines
 }
 
@@ -71,6 +74,14 @@ fn put_named(lines: &mut Vec<u8>, request: &Request<'_>, named: &[String]) {
             put(lines, name, &[field.value.of(request.bytes)]);
         }
     }
+}
+
+/// The Via that came, and our own, whatever `server.via` says: an endpoint that is reached through somebody else may stand
+/// behind the very site that it guards, where one question would ask the next one without an end.
+fn put_via(lines: &mut Vec<u8>, request: &Request<'_>) {
+    let came = request.head.fields.iter().filter(|field| field.name == FieldName::Via && !field.hop_by_hop);
+    came.for_each(|field| put(lines, b"Via", &[field.value.of(request.bytes)]));
+    put(lines, b"Via", &[b"1.1 ", PSEUDONYM]);
 }
 
 /// The whole question, for the endpoint `authority` and its `path` with its query; `lines` are those of [`lines`].
@@ -108,7 +119,8 @@ mod tests {
     }
 
     const FIRST: &str = "X-Forwarded-Method: GET\r\nX-Forwarded-Proto: http\r\n";
-    const LAST: &str = "X-Forwarded-For: 192.0.2.7\r\nX-Real-IP: 192.0.2.7\r\n";
+    const CLIENT: &str = "X-Forwarded-For: 192.0.2.7\r\nX-Real-IP: 192.0.2.7\r\n";
+    const LAST: &str = "X-Forwarded-For: 192.0.2.7\r\nX-Real-IP: 192.0.2.7\r\nVia: 1.1 ringway\r\n";
 
     #[test]
     fn a_question_is_a_get_without_a_body() {
@@ -120,7 +132,8 @@ mod tests {
         assert_eq!(
             String::from_utf8(question).unwrap(),
             "GET /auth?rd=1 HTTP/1.1\r\nHost: 127.0.0.1:4180\r\nX-Forwarded-Method: POST\r\nX-Forwarded-Proto: http\r\n\
-             X-Forwarded-Host: x.test\r\nX-Forwarded-Uri: /a?b=%20\r\nX-Forwarded-For: 192.0.2.7\r\nX-Real-IP: 192.0.2.7\r\n\r\n"
+             X-Forwarded-Host: x.test\r\nX-Forwarded-Uri: /a?b=%20\r\nX-Forwarded-For: 192.0.2.7\r\nX-Real-IP: 192.0.2.7\r\n\
+             Via: 1.1 ringway\r\n\r\n"
         );
     }
 
@@ -134,6 +147,7 @@ mod tests {
             ),
             ("GET http://Other.test/x? HTTP/1.1\r\nHost: h", "other.test", "/x?"),
             ("GET /y/%2e%2E/x HTTP/1.1\r\nHost: [2001:DB8::1]", "[2001:db8::1]", "/x"),
+            ("GET / HTTP/1.1\r\nHost: [0:0:0:0:0:0:0:1]:80", "[::1]:80", "/"),
             ("GET /\"<a>`?{} HTTP/1.1\r\nHost: h:", "h", "/\"<a>`?{}"),
         ];
         for (request, host, target) in cases {
@@ -155,8 +169,24 @@ mod tests {
             &format!("GET / HTTP/1.1\r\nHost: h\r\n{fields}\r\n"),
             &["authorization", "cookie", "x-key"],
         );
-        let own = format!("{FIRST}X-Forwarded-Host: h\r\nX-Forwarded-Uri: /\r\n{LAST}");
-        assert_eq!(lines, format!("{own}cookie: a=1\r\nAuthorization: Basic eA==\r\nCookie: b=2\r\n"));
+        let own = format!("{FIRST}X-Forwarded-Host: h\r\nX-Forwarded-Uri: /\r\n{CLIENT}");
+        assert_eq!(
+            lines,
+            format!("{own}cookie: a=1\r\nAuthorization: Basic eA==\r\nCookie: b=2\r\nVia: 1.1 ringway\r\n")
+        );
+    }
+
+    #[test]
+    fn whom_the_request_passed_is_told_and_that_it_passed_us() {
+        let request = |lines: &str| format!("GET / HTTP/1.1\r\nHost: h\r\n{lines}\r\n");
+        let came = "via: 1.0 a\r\nX-Other: 1\r\nVia: 1.1 ringway, 1.1 b\r\n";
+        let expected = "192.0.2.7\r\nVia: 1.0 a\r\nVia: 1.1 ringway, 1.1 b\r\nVia: 1.1 ringway\r\n";
+        for (trusted, named) in [(false, &[][..]), (true, &["via"])] {
+            let told = told_by(trusted, &request(came), named);
+            assert!(told.ends_with(expected), "{told}");
+        }
+        let named_away = told(&request("Via: 1.0 a\r\nConnection: Via\r\n"), &[]);
+        assert!(named_away.ends_with("192.0.2.7\r\nVia: 1.1 ringway\r\n"), "{named_away}");
     }
 
     #[test]

@@ -17,8 +17,6 @@ use crate::upstream::{Backend, Failed, Picked, Try};
 const INTERIM_RESPONSES_MAX: usize = 64;
 /// The longest body of an answer that goes to a client, in bytes: it is held until it is whole.
 const ANSWER_BODY_BYTES_MAX: usize = 1024 * 1024;
-/// How much of a body that nobody gets is read to keep the connection, in bytes.
-const DROPPED_BODY_BYTES_MAX: usize = 64 * 1024;
 
 const BAD: Trouble = Trouble::Failed(Failed::BadResponse);
 const CLOSED: Trouble = Trouble::Failed(Failed::Closed);
@@ -34,7 +32,7 @@ pub(super) struct Talk<'a> {
     judged: Cell<bool>,
 }
 
-/// An answer that came whole, or as far as it matters.
+/// An answer that came whole.
 pub(super) struct Told {
     pub(super) answer: Answer,
     /// The connection is clean.
@@ -131,7 +129,8 @@ impl<'a> Talk<'a> {
         }
     }
 
-    /// The request goes on once the answer is whole, however little of it is of use: half an answer is none.
+    /// The request goes on once the answer is whole, however little of it is of use: half an answer is none, and one that has
+    /// no end is late.
     async fn granted(
         &self,
         buf: &mut Buf,
@@ -141,9 +140,8 @@ impl<'a> Talk<'a> {
     ) -> Result<Told, Trouble> {
         let lines = answer::for_backend(head, buf.filled(), &self.errand.question.copied_fields);
         buf.consume(head_bytes);
-        let whole = self.body(buf, framing, DROPPED_BODY_BYTES_MAX, |_| {}).await?;
-        let reusable = whole && is_reusable(buf, head, framing);
-        Ok(Told { answer: Answer::Granted(lines), reusable })
+        self.body(buf, framing, |_| Ok(())).await?;
+        Ok(Told { answer: Answer::Granted(lines), reusable: is_reusable(buf, head, framing) })
     }
 
     async fn refused(
@@ -156,39 +154,38 @@ impl<'a> Talk<'a> {
         let fields = answer::for_client(head, buf.filled());
         buf.consume(head_bytes);
         let mut body = Vec::new();
-        let whole =
-            self.body(buf, framing, ANSWER_BODY_BYTES_MAX, |part| body.extend_from_slice(part)).await?;
-        if !whole {
-            return Err(Trouble::TooLong);
-        }
+        let hold = |part: &[u8]| {
+            if body.len() + part.len() > ANSWER_BODY_BYTES_MAX {
+                return Err(Trouble::TooLong);
+            }
+            body.extend_from_slice(part);
+            Ok(())
+        };
+        self.body(buf, framing, hold).await?;
         let answer = Answer::Refused(Refusal { status: head.status(), fields, body });
         Ok(Told { answer, reusable: is_reusable(buf, head, framing) })
     }
 
-    /// Reads a body of `at_most` bytes and hands its parts to `take`. `false`: it is longer.
+    /// Reads a body to its end and hands its parts to `take`, whose error ends it.
     async fn body(
         &self,
         buf: &mut Buf,
         framing: Framing,
-        at_most: usize,
-        mut take: impl FnMut(&[u8]),
-    ) -> Result<bool, Trouble> {
+        mut take: impl FnMut(&[u8]) -> Result<(), Trouble>,
+    ) -> Result<(), Trouble> {
         let limits = &self.errand.question.limits;
         let mut body = BodyReader::for_response(framing);
-        let mut left = at_most;
         while !body.is_complete() {
             if !buf.is_empty() {
                 let part = body.read(buf.filled_mut(), limits).map_err(|_| BAD)?;
-                let Some(rest) = left.checked_sub(part.data.len()) else { return Ok(false) };
-                left = rest;
-                take(part.data.of(buf.filled()));
+                take(part.data.of(buf.filled()))?;
                 buf.consume(part.consumed);
             }
             if !body.is_complete() && !self.read(buf, limits.trailer_bytes as usize + 2).await? {
-                return body.at_eof().map(|()| true).map_err(|_| CLOSED);
+                return body.at_eof().map_err(|_| CLOSED);
             }
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Reads behind what `buf` holds, which may be `at_most` bytes. `false`: the endpoint ended its side.

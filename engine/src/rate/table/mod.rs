@@ -8,8 +8,9 @@
 //! **When a set is full of slots that still say something**, the one goes that would be idle the soonest; its key begins anew.
 //! Who comes too often is a whole burst ahead, and so goes last: those go before who have only just come. To be forgotten all
 //! the same, it needs a new key that comes to its set while the other seven are as far ahead. Nobody can tell which keys share a
-//! set, so that takes as many busy keys as the whole table has room for; and what it brings is one burst for one of them, less
-//! than those keys were let through with anyway. Whoever has fewer keys gains nothing.
+//! set, so that takes as many busy keys as the whole table has room for; and what it brings is one burst for one of them.
+//! Times of all limits are compared alike: a key of a limit whose requests are hours apart outlives one of a limit by the minute. Where
+//! clients choose the keys of the first they can so have the second forget, at the price of a table full of requests.
 //!
 //! **What several threads do at once**: a tag that is found is settled by one compare-and-swap on its arrival time, so no
 //! request counts twice or not at all. A new key takes its slot by one compare-and-swap on the tag; of two threads that bring

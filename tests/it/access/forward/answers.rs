@@ -13,6 +13,8 @@ use crate::harness::websocket::{assert_echo, connect, handshake};
 on_both_drivers![
     every_2xx_lets_through,
     the_named_fields_go_to_the_backend,
+    what_it_says_is_no_credential_of_the_clients,
+    of_each_there_is_one,
     what_clients_send_under_their_names_never_does,
     on_public_routes_neither,
     nor_where_a_rule_opens_what_its_site_closes,
@@ -71,6 +73,39 @@ fn the_named_fields_go_to_the_backend(driver: Driver) {
     for name in ["x_user", "x-other", "set-cookie", "x-hop", "x-none"] {
         assert!(!got.has(name), "{name}: {got:?}");
     }
+}
+
+/// `forward_credentials = false` keeps what the client brought, and nothing that the endpoint says.
+fn what_it_says_is_no_credential_of_the_clients(driver: Driver) {
+    let fields = "Authorization: Bearer inner\r\nCookie: inner=1\r\n";
+    let backend = tells_head();
+    for (fields, sent) in [(fields, [vec!["Bearer inner"], vec!["inner=1"]]), ("", [vec![], vec![]])] {
+        let endpoint = Backend::answers_with(response("200 OK", fields, b""));
+        let lines = "copy_headers = [\"Authorization\", \"Cookie\"]";
+        let config = config(driver, &endpoint.url(), lines, &backend).section("forward_credentials = false");
+        let proxy = Proxy::start(&config);
+        let own = "Authorization: Basic eA==\r\nCookie: own=1\r\n";
+        assert_eq!(proxy.client().ask(get("/", own)).status, 200);
+        let got = backend.last_head().fields;
+        assert_eq!([got.all("authorization"), got.all("cookie")], sent, "{got:?}");
+        assert_eq!(endpoint.last_head().fields.get("cookie"), Some("own=1"), "the endpoint looks at them");
+    }
+}
+
+/// Whoever else would write one: the client, a proxy before us, Ringway, or the rule, which has the last word.
+fn of_each_there_is_one(driver: Driver) {
+    let said = "Origin: http://said.test\r\nX-Forwarded-Port: 1\r\nX-User: ann\r\nX-Request-Id: said\r\n";
+    let (endpoint, backend) = (Backend::answers_with(response("200 OK", said, b"")), tells_head());
+    let names = "copy_headers = [\"Origin\", \"X-Forwarded-Port\", \"X-User\", \"X-Request-Id\"]";
+    let rule = "change_origin = true\nheaders = { X-User = \"rule\", X-Request-Id = \"auto\" }";
+    let config = config(driver, &endpoint.url(), names, &backend).section(rule);
+    let proxy = Proxy::start(&config.server("trusted_proxies = [\"127.0.0.1\"]"));
+    let own = "Origin: http://own.test\r\nX-Forwarded-Port: 2\r\nX-User: eve\r\nX-Request-Id: own\r\n";
+    assert_eq!(proxy.client().ask(get("/", own)).status, 200);
+    let got = backend.last_head().fields;
+    let values = ["origin", "x-forwarded-port", "x-user"].map(|name| got.all(name));
+    assert_eq!(values, [["http://said.test"], ["1"], ["rule"]]);
+    assert!(!got.all("x-request-id").contains(&"said") && got.all("x-request-id").len() == 1, "{got:?}");
 }
 
 /// A field of each spelling that a backend could take for the user's name.

@@ -3,13 +3,13 @@
 use super::{config, get, guarding};
 use crate::access_log::{logging, objects};
 use crate::harness::backend::{Backend, Visit};
-use crate::harness::backends::{HELLO, response};
-use crate::harness::config::Driver;
+use crate::harness::backends::{HELLO, chunked_response, response};
+use crate::harness::config::{Config, Driver};
 use crate::harness::name_server::NameServer;
 use crate::harness::proxy::Proxy;
 use crate::harness::unreachable::{Refusing, Unaccepting};
 use crate::harness::websocket::handshake;
-use crate::harness::{held_address, on_both_drivers, pause, wait_until};
+use crate::harness::{held_address, on_both_drivers, pause};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ on_both_drivers![
     who_switches_protocols,
     whose_body_breaks,
     who_does_not_end,
-    a_long_body_of_a_2xx_is_not_waited_for,
+    a_long_body_of_a_2xx_is_read_to_its_end,
     an_upgrade_is_denied_too,
     the_connection_goes_on,
     it_is_told_in_both_logs,
@@ -250,6 +250,7 @@ fn who_does_not_end(driver: Driver) {
                 "a chunk's line",
                 goes_on("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;", "aaaaaaaaaaaaaaaa"),
             ),
+            ("a body that nobody gets", goes_on("HTTP/1.1 200 OK\r\n\r\n", "aaaaaaaaaaaaaaaa")),
             ("a body for the client", goes_on("HTTP/1.1 403 No\r\n\r\n", "aaaaaaaaaaaaaaaa")),
             (
                 "chunks for the client",
@@ -259,14 +260,18 @@ fn who_does_not_end(driver: Driver) {
     );
 }
 
-/// The head says all; what comes behind it is only read to keep the connection.
-fn a_long_body_of_a_2xx_is_not_waited_for(driver: Driver) {
-    let backend = Backend::says_hello();
-    let endpoint = goes_on("HTTP/1.1 200 OK\r\n\r\n", "aaaaaaaaaaaaaaaa");
-    let proxy = guarding(driver, &endpoint, "", &backend);
-    (0..3).for_each(|_| assert_eq!(proxy.client().get("/").body, HELLO));
-    assert_eq!(endpoint.accepts(), 3, "a connection with bytes left over is of no use");
-    wait_until("they are closed", || endpoint.open() == 0);
+/// The head says all; but an answer is one once it is whole.
+fn a_long_body_of_a_2xx_is_read_to_its_end(driver: Driver) {
+    let (backend, body) = (Backend::says_hello(), vec![b'x'; 4 * 1024 * 1024]);
+    for answer in [response("200 OK", "", &body), chunked_response("", &body, 100_000, "")] {
+        let endpoint = Backend::answers_with(&answer);
+        let proxy = guarding(driver, &endpoint, "", &backend);
+        (0..3).for_each(|_| assert_eq!(proxy.client().get("/").body, HELLO));
+        assert_eq!(endpoint.accepts(), 1, "the connection is kept");
+        let cut = Backend::answers_and_closes(&answer[..answer.len() - 1]);
+        let proxy = guarding(driver, &cut, "", &backend);
+        proxy.client().get("/").assert_error(503, "auth_unavailable");
+    }
 }
 
 fn an_upgrade_is_denied_too(driver: Driver) {
@@ -297,12 +302,25 @@ fn the_connection_goes_on(driver: Driver) {
 
 fn it_is_told_in_both_logs(driver: Driver) {
     let (endpoint, backend) = (closes(""), Backend::says_hello());
-    let proxy = logging(config(driver, &endpoint.url(), "", &backend), "");
-    (0..3).for_each(|_| proxy.client().get("/").assert_error(503, "auth_unavailable"));
-    for line in objects(&proxy, 3) {
-        assert_eq!((line["code"].as_str(), line["status"].as_u64()), (Some("auth_unavailable"), Some(503)));
-        assert_eq!(line["rule"].as_str(), Some("all"));
+    let of = |name: &str, path: &str| {
+        format!(
+            "[[auth]]\nname = \"{name}\"\ntype = \"forward\"\nurl = \"{}\"\n\
+             [[rules]]\nname = \"{name}\"\npath = \"{path}\"\ntarget = \"{}\"\nauth = \"{name}\"\n",
+            endpoint.url(),
+            backend.url()
+        )
+    };
+    let config = Config::new(driver).section(&of("other", "/other")).section(&of("sso", "/"));
+    let proxy = logging(config, "");
+    for target in ["/", "/", "/other", "/other", "/"] {
+        proxy.client().get(target).assert_error(503, "auth_unavailable");
     }
-    let said = proxy.log().text().matches("an endpoint gave no verdict").count();
-    assert_eq!(said, 1, "a log is not filled by asking again and again");
+    for line in objects(&proxy, 5) {
+        assert_eq!((line["code"].as_str(), line["status"].as_u64()), (Some("auth_unavailable"), Some(503)));
+        assert_eq!(line["rule"].as_str(), Some(if line["target"] == "/" { "sso" } else { "other" }));
+    }
+    let log = proxy.log().text();
+    let said: Vec<_> = log.lines().filter(|line| line.contains("an endpoint gave no verdict")).collect();
+    assert_eq!(said.len(), 2, "a log is not filled by asking again and again: {said:?}");
+    assert!(said[0].contains("provider=\"sso\"") && said[1].contains("provider=\"other\""), "{said:?}");
 }

@@ -3,12 +3,14 @@
 use super::{config, get, guarding, lets_in, logs_in, provider, tells_head};
 use crate::harness::backend::Backend;
 use crate::harness::backends::{HELLO, response};
+use crate::harness::client::Client;
 use crate::harness::config::{Config, Driver};
 use crate::harness::holding::Holding;
 use crate::harness::message::Head;
 use crate::harness::on_both_drivers;
 use crate::harness::proxy::Proxy;
 use crate::harness::websocket::handshake;
+use std::sync::{Arc, OnceLock};
 
 on_both_drivers![
     it_is_told_what_routing_saw_and_the_named_fields,
@@ -16,6 +18,8 @@ on_both_drivers![
     nothing_that_is_told_is_the_clients_to_say,
     a_trusted_proxy_tells_the_client_and_the_scheme_and_not_the_host,
     the_path_is_the_one_that_the_backend_gets,
+    the_host_is_the_one_by_which_the_site_was_found,
+    a_question_that_comes_back_by_way_of_others_ends,
     a_client_on_a_unix_socket_has_no_address,
     it_is_told_nothing_of_a_body,
     nothing_of_a_body_is_read_before_the_answer,
@@ -46,7 +50,7 @@ fn it_is_told_what_routing_saw_and_the_named_fields(driver: Driver) {
         format!(
             "GET /oauth2/auth?allowed=staff HTTP/1.1\r\nHost: {}\r\nX-Forwarded-Method: DELETE\r\nX-Forwarded-Proto: http\r\n\
              X-Forwarded-Host: www.test:8080\r\nX-Forwarded-Uri: /a/b?c=d&e\r\nX-Forwarded-For: 127.0.0.1\r\n\
-             X-Real-IP: 127.0.0.1\r\ncookie: a=1\r\nAuthorization: Basic eA==\r\nCookie: b=2\r\n\r\n",
+             X-Real-IP: 127.0.0.1\r\ncookie: a=1\r\nAuthorization: Basic eA==\r\nCookie: b=2\r\nVia: 1.1 ringway\r\n\r\n",
             endpoint.address()
         )
     );
@@ -59,7 +63,7 @@ fn the_fields_that_are_named_are_named_in_the_file(driver: Driver) {
     assert_eq!(proxy.client().ask(get("/", lines)).status, 200);
     let told = asked(&endpoint);
     assert!(
-        told.ends_with("X-Real-IP: 127.0.0.1\r\nx-api-key: 1\r\nX-API-KEY: 3\r\nAccept: text/html\r\n\r\n"),
+        told.ends_with("X-Real-IP: 127.0.0.1\r\nx-api-key: 1\r\nX-API-KEY: 3\r\nAccept: text/html\r\nVia: 1.1 ringway\r\n\r\n"),
         "{told}"
     );
 }
@@ -76,7 +80,7 @@ fn nothing_that_is_told_is_the_clients_to_say(driver: Driver) {
         asked(&endpoint),
         format!(
             "GET /auth HTTP/1.1\r\nHost: {}\r\nX-Forwarded-Method: GET\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: test\r\n\
-             X-Forwarded-Uri: /secret\r\nX-Forwarded-For: 127.0.0.1\r\nX-Real-IP: 127.0.0.1\r\n\r\n",
+             X-Forwarded-Uri: /secret\r\nX-Forwarded-For: 127.0.0.1\r\nX-Real-IP: 127.0.0.1\r\nVia: 1.1 ringway\r\n\r\n",
             endpoint.address()
         )
     );
@@ -127,6 +131,46 @@ fn the_path_is_the_one_that_the_backend_gets(driver: Driver) {
     assert_eq!(field(&endpoint.last_head(), "x-forwarded-uri"), "*");
     assert_eq!(proxy.client().ask("GET /old HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").status, 200);
     assert!(!endpoint.last_head().fields.has("x-forwarded-host"));
+}
+
+fn the_host_is_the_one_by_which_the_site_was_found(driver: Driver) {
+    let (endpoint, backend) = (lets_in(), Backend::says_hello());
+    let site = format!(
+        "[[sites]]\nname = \"six\"\nhosts = [\"[::1]\"]\nauth = \"sso\"\nupstream = {{ backends = [{{ url = \"{}\" }}] }}",
+        backend.url()
+    );
+    let proxy = Proxy::start(&Config::new(driver).section(&provider(&endpoint.url(), "")).section(&site));
+    for (host, told) in [("[0:0:0:0:0:0:0:1]", "[::1]"), ("[::0001]:8080", "[::1]:8080")] {
+        assert_eq!(proxy.client().ask(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")).body, HELLO);
+        assert_eq!(field(&endpoint.last_head(), "x-forwarded-host"), told);
+    }
+}
+
+/// How often a request may have passed a Ringway.
+const PASSES_MAX: usize = 10;
+
+/// A load balancer that passes questions on to the proxy which asks them.
+fn a_question_that_comes_back_by_way_of_others_ends(driver: Driver) {
+    let front = Arc::new(OnceLock::new());
+    let known = front.clone();
+    let balancer = Backend::script(move |visit| {
+        if let (Some(head), Some(address)) = (visit.head(), known.get()) {
+            let answer = Client::connect(address).ask(head.raw);
+            visit.send(response(&format!("{} Passed On", answer.status), "", &answer.body));
+        }
+    });
+    let backend = Backend::says_hello();
+    let config = config(driver, &balancer.url(), "timeout = \"1h\"", &backend).server("via = false");
+    let proxy = Proxy::start(&config);
+    front.set(proxy.address()).expect("one proxy");
+    proxy.client().get("/").assert_error(503, "auth_unavailable");
+    assert_eq!((balancer.requests(), backend.accepts()), (PASSES_MAX + 1, 0));
+    let vias = balancer.last_head().fields.all("via").len();
+    assert_eq!(vias, PASSES_MAX + 1, "each passing was told");
+    // Who passed as often before it came is one of them.
+    let lines = "Via: 1.1 ringway\r\n".repeat(PASSES_MAX);
+    proxy.client().ask(get("/", &lines)).assert_error(503, "auth_unavailable");
+    assert_eq!(balancer.requests(), PASSES_MAX + 2);
 }
 
 fn a_client_on_a_unix_socket_has_no_address(driver: Driver) {
