@@ -1,6 +1,6 @@
 //! A request, step by step. This page takes every decision about one; what it calls does work and decides no policy.
-//! `route` finds where a request goes, `access` whether it may, `course` has what it takes with it from try to try, `parcel` what is sent, `here` the
-//! answers that are made here.
+//! `route` finds where a request goes, `access` whether it may, `course` has what it takes with it from try to try, `parcel` what
+//! is sent, `here` the answers that are made here, `file` those from files.
 
 mod access;
 mod course;
@@ -42,7 +42,7 @@ const IDLE_CLOSED: &str = "idle_closed";
 /// again.
 const SLOW_DIAL_MS: u64 = 1_000;
 
-/// Serves the request whose head, of `head_bytes` bytes, stands at the front of `input`: site, rule, backend, relay,
+/// Serves the request whose head, of `head_bytes` bytes, stands at the front of `input`: site, rule, access, backend, relay,
 /// answer. Says how the client's connection goes on.
 pub(crate) async fn handle(
     worker: &Rc<Worker>,

@@ -29,8 +29,27 @@ pub(super) enum Entry {
 }
 
 impl Exchange<'_> {
-    /// Counts the request where site or rule have a limit.
-    pub(super) fn count(&mut self, view: &View, head: &RequestHead, bytes: &[u8]) -> Result<(), Error> {
+    /// Whether the request may come in, where site or rule have anything to say about that: how often its client came first, so
+    /// that guessing credentials is limited.
+    #[inline]
+    pub(super) fn guard(
+        &mut self,
+        view: &View,
+        rule: &Rule,
+        head: &RequestHead,
+        bytes: &[u8],
+    ) -> Result<Entry, Error> {
+        let Some(terms) = &self.special else { return Ok(Entry::Open) };
+        self.came_publicly = terms.opens;
+        let is_guarded = terms.access.is_some();
+        if !terms.rates.is_empty() {
+            self.count(view, head, bytes)?;
+        }
+        if is_guarded { self.look_at_credentials(view, rule, head, bytes) } else { Ok(Entry::Open) }
+    }
+
+    /// Counts the request with the limits of site and rule.
+    fn count(&mut self, view: &View, head: &RequestHead, bytes: &[u8]) -> Result<(), Error> {
         // Without counts there is no limit in this configuration, or in the one that is coming.
         let Some(counts) = &view.counts else { return Ok(()) };
         let now_ns = self.worker.shared.ns_at(self.began);
@@ -41,8 +60,8 @@ impl Exchange<'_> {
         })
     }
 
-    /// Looks at the request's credentials, where its rule asks for some.
-    pub(super) fn look_at_credentials(
+    /// Looks at the request's credentials, for which its rule asks.
+    fn look_at_credentials(
         &mut self,
         view: &View,
         rule: &Rule,

@@ -80,23 +80,11 @@ impl Exchange<'_> {
             self.special = Some(terms);
             self.identify();
         }
-        if let Some(terms) = &self.special {
-            self.came_publicly = terms.opens;
-            let (counted, guarded) = (!terms.rates.is_empty(), terms.access.is_some());
-            if counted {
-                self.count(&view, head, bytes)?;
-            }
-            if guarded {
-                match self.look_at_credentials(&view, rule, head, bytes)? {
-                    Entry::Open => {}
-                    Entry::Denied(answer) => return Ok(Target::Here(answer)),
-                    Entry::Unsure(pending) => {
-                        return Ok(Target::Unsure(Box::new(Unsure { view, route, pending })));
-                    }
-                }
-            }
+        match self.guard(&view, rule, head, bytes)? {
+            Entry::Open => self.meet(view, route, head, input),
+            Entry::Denied(answer) => Ok(Target::Here(answer)),
+            Entry::Unsure(pending) => Ok(Target::Unsure(Box::new(Unsure { view, route, pending }))),
         }
-        self.meet(view, route, head, input)
     }
 
     /// What becomes of a request that `route` takes and that may come in.
