@@ -87,12 +87,18 @@ pub(crate) fn looks_secret(text: &str) -> bool {
 
 /// `message` without the user and the password of any URL in it.
 pub(crate) fn without_userinfo(message: &str) -> Cow<'_, str> {
-    let (Some(colon), Some(at)) = (message.find("://"), message.rfind('@')) else {
+    let Some((before, after)) = message.rfind('@').and_then(|at| message.split_at_checked(at)) else {
         return Cow::Borrowed(message);
     };
-    match (message.get(..colon + "://".len()), message.get(at..)) {
-        (Some(before), Some(after)) if colon < at => Cow::Owned(format!("{before}{MASK}{after}")),
-        _ => Cow::Borrowed(message),
+    let scheme = before.find("://").map(|colon| colon + "://".len());
+    // What is no URL may be meant for one: `http:/user:password@host`.
+    let quote = || before.rfind(['"', '`', '\'']).map(|quote| quote + 1);
+    let begin = scheme
+        .or_else(quote)
+        .filter(|begin| before.get(*begin..).is_some_and(|it| scheme.is_some() || it.contains(':')));
+    match begin.and_then(|begin| before.get(..begin)) {
+        Some(shown) => Cow::Owned(format!("{shown}{MASK}{after}")),
+        None => Cow::Borrowed(message),
     }
 }
 
@@ -447,10 +453,11 @@ mod tests {
             ("headers = { X-A = 5, \"X-Api-Key\" = \"x\" }", "/rules/0/headers/X-A"),
             ("target = \"http://a:b@h\"", "/rules/0/target"),
             ("name = \"$2b$12$x\"", "/rules/0/name"),
-            ("pth = \"x\"", "/rules/0/pth"),
+            ("[[auth]]\npth = \"x\"", "/rules/0/pth"),
         ] {
             assert!(last_line(line, path).ends_with("***"), "{line}: {}", last_line(line, path));
         }
+        assert_eq!(last_line("pth = \"x\"", "/rules/0/pth"), "pth = \"x\"");
         let line = "headers = { X-A = 5 } # x";
         assert_eq!(last_line(line, "/rules/0/headers/X-A"), "headers = { X-A = 5 }");
     }
@@ -469,5 +476,8 @@ mod tests {
     fn messages_have_no_userinfo() {
         assert_eq!(without_userinfo("\"x://a:b@h\" is no URL"), "\"x://***@h\" is no URL");
         assert_eq!(without_userinfo("a `@` is no URL"), "a `@` is no URL");
+        for written in ["http:/a:b@h", "http//a:b@h", "a:b@h", "http:a:b@h:1"] {
+            assert!(!without_userinfo(&format!("{written:?} is no URL")).contains("b@"), "{written}");
+        }
     }
 }

@@ -112,6 +112,9 @@ impl Terms {
         let mut terms = Self::bare(snapshot);
         let (mut request, mut response) = (without_claims(snapshot), Changes::default());
         terms.access = Access::of(snapshot, site, rule);
+        if let Some(access) = &terms.access {
+            access.provider.copied_fields().iter().for_each(|name| request.add(name, Change::Remove));
+        }
         terms.opens = terms.access.is_none() && site.is_some_and(|site| site.auth.is_some());
         if rule.credentials == Credentials::Dropped {
             ["cookie", "authorization"].iter().for_each(|name| request.add(name, Change::Remove));
@@ -145,10 +148,11 @@ impl Terms {
 }
 
 /// What a client says about itself is no endpoint's word: on no rule, guarded or open, since any of them may lead to a backend
-/// that trusts these fields.
+/// that trusts these fields. Credentials are a client's own to bring, but where an endpoint has a say.
 fn without_claims(snapshot: &Snapshot) -> Changes<'_> {
     let mut changes = Changes::default();
     let claims = snapshot.providers.iter().flat_map(|provider| provider.copied_fields());
+    let claims = claims.filter(|name| !matches!(&***name, "authorization" | "cookie"));
     claims.for_each(|name| changes.add(name, Change::Remove));
     changes
 }

@@ -75,9 +75,9 @@ impl Terminal {
     fn new() -> Self {
         let pty = openpty(None, None).expect("a terminal");
         // The session has no terminal but this one, which is not its controlling one: what the developer's own terminal is
-        // must not matter.
+        // must not matter; nor that a shell has its background jobs ignore Ctrl-C, and all that they start.
         let mut command = Command::new("setsid");
-        command.arg(env!("CARGO_BIN_EXE_ringway")).arg("hash-password");
+        command.args(["env", "--default-signal=INT"]).arg(env!("CARGO_BIN_EXE_ringway")).arg("hash-password");
         let slave = || pty.slave.try_clone().expect("a descriptor");
         command.stdin(slave()).stderr(slave()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("setsid and the binary start");

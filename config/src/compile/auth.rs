@@ -461,9 +461,17 @@ fn fields(names: &[String], at: &Pointer, findings: &mut Vec<Finding>) -> Vec<St
 }
 
 /// The names of the fields that an endpoint sets: none that Ringway writes beside it, so that a backend gets one of them.
+/// Fields without which a request, or its body, would be read as something else: what is copied, clients do not send.
+const OF_THE_REQUEST: [&str; 5] =
+    ["Content-Type", "Content-Encoding", "Content-Range", "Range", "Accept-Encoding"];
+
 fn copied(names: &[String], at: Pointer, server: &Server, findings: &mut Vec<Finding>) -> Vec<String> {
     let ours = [Some(BASE), server.request_id.as_deref()];
     for (index, name) in names.iter().enumerate() {
+        if OF_THE_REQUEST.iter().any(|own| own.eq_ignore_ascii_case(name)) {
+            let message = format!("the field {name} says what the request is: no endpoint can");
+            findings.push(Finding::error(at.index(index), message));
+        }
         if ours.into_iter().flatten().any(|own| own.eq_ignore_ascii_case(name)) {
             let message = format!("the field {name} is Ringway's to set: backends get it from nobody else");
             findings.push(Finding::error(at.index(index), message));

@@ -48,12 +48,17 @@ impl Sending<'_> {
             let filled = delivery.fill(&mut out);
             let filled = filled.map_err(|_| Failure { error: Error::FileUnreadable, stage })?;
             if let Filled::Unconfirmed(file) = filled {
-                let status = self.ask(|| {
-                    let file = file.clone();
-                    move || file.status()
-                });
-                let confirmed =
-                    status.await.and_then(|now| delivery.confirm(&now).map_err(|_| Error::FileUnreadable));
+                let now = match file.status_at_once() {
+                    Some(status) => status.map_err(|_| Error::FileUnreadable),
+                    None => {
+                        let status = || {
+                            let file = file.clone();
+                            move || file.status()
+                        };
+                        self.ask(status).await
+                    }
+                };
+                let confirmed = now.and_then(|now| delivery.confirm(&now).map_err(|_| Error::FileUnreadable));
                 confirmed.map_err(|error| Failure { error, stage })?;
                 continue;
             }

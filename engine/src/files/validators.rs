@@ -66,7 +66,7 @@ mod tests {
     const NOW_S: i64 = 1_700_000_000;
 
     fn status(modified: Moment, changed: Moment) -> Status {
-        Status { kind: Kind::Regular, length: 1234, device: 1, inode: 0xabc, names: 1, modified, changed }
+        Status { kind: Kind::Regular, length: 1234, device: 1, inode: 0xabc, modified, changed }
     }
 
     fn at(modified_s: i64, changed: Moment) -> Validators {

@@ -1,5 +1,5 @@
 //! Files on disk: opened below a folder and never outside it, and read without waiting where the kernel has their bytes at hand.
-//! All but [`OpenFile::read_at_once`] may wait for a disk, or a network, and is for threads of its own.
+//! All but [`OpenFile::read_at_once`] and [`OpenFile::status_at_once`] may wait for a disk, or a network, and is for threads of its own.
 
 use std::ffi::{CStr, CString};
 use std::fs::{File, Metadata};
@@ -157,8 +157,6 @@ pub(crate) struct Status {
     pub(crate) length: u64,
     pub(crate) device: u64,
     pub(crate) inode: u64,
-    /// How many names it has.
-    pub(crate) names: u64,
     /// When its bytes changed, or what somebody has set in the place of that.
     pub(crate) modified: Moment,
     /// When anything about it changed. The kernel alone sets it.
@@ -166,11 +164,10 @@ pub(crate) struct Status {
 }
 
 impl Status {
-    /// Whether an open file that was like this, and is like `now`, still has the same bytes. What changes is the moment of its
-    /// last change, too, where a name is taken from it or given to it: a newer version takes its name, and this one goes on.
+    /// Whether an open file that was like this, and is like `now`, still has the same bytes. When anything about it changed does
+    /// not matter: that is another moment, too, where it was renamed, or a newer version has taken its name.
     pub(crate) fn has_bytes_of(&self, now: &Self) -> bool {
-        let renamed = Self { names: self.names, changed: self.changed, ..*now };
-        *self == *now || (self.names != now.names && *self == renamed)
+        *self == Self { changed: self.changed, ..*now }
     }
 
     fn of(metadata: &Metadata) -> Self {
@@ -184,7 +181,6 @@ impl Status {
             length: metadata.len(),
             device: metadata.dev(),
             inode: metadata.ino(),
-            names: metadata.nlink(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
         }
@@ -210,6 +206,15 @@ impl OpenFile {
     /// The system's.
     pub(crate) fn status(&self) -> io::Result<Status> {
         self.file.metadata().map(|metadata| Status::of(&metadata))
+    }
+
+    /// What it is now, where nothing has to be waited for to know that: its file system has said of a read whether it would wait,
+    /// which those on other machines do not.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn status_at_once(&self) -> Option<io::Result<Status>> {
+        self.tells_waits.load(Ordering::Relaxed).then(|| self.status())
     }
 
     /// Reads from byte `at` on until `into` is full or the file ends; says how many bytes that were.
@@ -397,23 +402,14 @@ mod tests {
 
     #[test]
     fn a_name_more_or_less_changes_no_bytes() {
-        let status = Status {
-            kind: Kind::Regular,
-            length: 1,
-            device: 2,
-            inode: 3,
-            names: 1,
-            modified: (4, 5),
-            changed: (6, 7),
-        };
+        let status =
+            Status { kind: Kind::Regular, length: 1, device: 2, inode: 3, modified: (4, 5), changed: (6, 7) };
         let later = Status { changed: (8, 9), ..status };
-        assert!(status.has_bytes_of(&status) && !status.has_bytes_of(&later));
-        assert!(status.has_bytes_of(&Status { names: 0, ..later }));
-        assert!(status.has_bytes_of(&Status { names: 2, ..later }));
+        assert!(status.has_bytes_of(&status) && status.has_bytes_of(&later));
         for other in [
             Status { length: 2, ..later },
             Status { modified: (4, 6), ..later },
-            Status { names: 0, modified: (4, 6), ..later },
+            Status { inode: 4, ..later },
         ] {
             assert!(!status.has_bytes_of(&other), "{other:?}");
         }

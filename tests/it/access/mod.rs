@@ -313,7 +313,7 @@ fn tells_head() -> Backend {
 fn what_endpoints_say_is_no_clients_to_say_on_any_rule(driver: Driver) {
     let endpoint = Backend::says_hello();
     let sections = format!(
-        "[[auth]]\nname = \"sso\"\ntype = \"forward\"\nurl = \"{}\"\ncopy_headers = [\"X-User\"]\n{}{}",
+        "[[auth]]\nname = \"sso\"\ntype = \"forward\"\nurl = \"{}\"\ncopy_headers = [\"X-User\", \"Cookie\"]\n{}{}",
         endpoint.url(),
         rule("guarded", "/guarded/*", "auth = \"sso\""),
         rule("open", "/*", "response_headers = { set = { X-A = \"b\" } }"),
@@ -325,6 +325,9 @@ fn what_endpoints_say_is_no_clients_to_say_on_any_rule(driver: Driver) {
         let got = answer.text();
         assert!(!got.contains("root") && got.contains("x-users: kept"), "{got}");
     }
+    // Credentials are a client's own, but where the endpoint has a say.
+    assert!(house.ask("test", "/open", "Cookie: own\r\n").text().contains("cookie: own"));
+    assert!(!house.ask("test", "/guarded/x", "Cookie: own\r\n").text().contains("cookie"));
 }
 
 fn what_is_opened_in_a_guarded_site_leads_nowhere_else(driver: Driver) {

@@ -1,7 +1,7 @@
 //! Files that change while they are served: what a client gets is one version of them, or is cut so that it does not look
 //! complete.
 
-use super::{MODIFIED_S, Stage, folder, serving, set_modified, write};
+use super::{Stage, folder, serving, write};
 use crate::harness::client::Client;
 use crate::harness::config::{Config, Driver};
 use crate::harness::message::Ending;
@@ -9,10 +9,10 @@ use crate::harness::proxy::Proxy;
 use crate::harness::{on_both_drivers, wait_until};
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, UNIX_EPOCH};
 
 on_both_drivers![
     a_change_is_seen_soon,
@@ -149,22 +149,31 @@ fn a_long_file_that_grows_is_cut(driver: Driver) {
 fn a_long_file_that_is_overwritten_is_cut(driver: Driver) {
     let stage = Stage::new(driver, &[]);
     let (mut client, _) = begun(&stage);
-    // Its length and the time of its last change are as they were.
+    // Its length is as it was.
     let mut file = File::options().write(true).open(stage.path("long")).expect("a file");
     file.write_all(&vec![b'x'; LONG]).expect("room");
-    set_modified(&stage.path("long"), UNIX_EPOCH + Duration::from_secs(MODIFIED_S));
     assert!(client.bytes_up_to(LONG).len() < LONG, "it is not complete");
     assert_ne!(client.rest().1, Ending::Silence);
 }
 
+/// As backups, rotation and deployments do it: its bytes are the same.
 fn a_long_file_that_gets_another_name_goes_on(driver: Driver) {
-    let stage = Stage::new(driver, &[]);
-    let (mut client, content) = begun(&stage);
-    // A copy of it as backups make them, which has the same bytes.
-    fs::hard_link(stage.path("long"), stage.path("backup")).expect("a name");
-    assert!(client.bytes_up_to(LONG) == content);
-    // The connection goes on behind it.
-    assert_eq!(client.get("/missing").status, 404);
+    let rename = |from: &Path, to: &Path| fs::rename(from, to).expect("a name");
+    let link = |from: &Path, to: &Path| fs::hard_link(from, to).expect("a name");
+    let link_for_a_moment = |from: &Path, to: &Path| {
+        fs::hard_link(from, to).and_then(|()| fs::remove_file(to)).expect("a name");
+    };
+    let restrict = |from: &Path, _: &Path| {
+        fs::set_permissions(from, fs::Permissions::from_mode(0o640)).expect("rights");
+    };
+    for change in [&rename as &dyn Fn(&Path, &Path), &link, &link_for_a_moment, &restrict] {
+        let stage = Stage::new(driver, &[]);
+        let (mut client, content) = begun(&stage);
+        change(&stage.path("long"), &stage.path("other"));
+        assert!(client.bytes_up_to(LONG) == content);
+        // The connection goes on behind it.
+        assert_eq!(client.get("/missing").status, 404);
+    }
 }
 
 fn a_download_survives_the_loss_of_its_rule(driver: Driver) {
